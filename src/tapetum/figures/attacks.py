@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.data.planes import viewable
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
+from tapetum.figures.theme import LIGHT, Figure
 from tapetum.figures.words import some
 from tapetum.types import Attack
 from tapetum.types.attacks import LEVELS, budget_in_words
@@ -19,7 +19,6 @@ from tapetum.types.attacks import LEVELS, budget_in_words
 MAX_ROWS = 5
 SIDE_IN = 2.1
 CHART_IN = 2.6
-COLORS = (LIGHT.accent, LIGHT.muted, LIGHT.caution, LIGHT.ink)
 Z = 1.96  # of a 95 % interval
 
 
@@ -34,7 +33,7 @@ def _(result: Attack) -> Figure:
     for row in range(rows):
         _row([figure.add_subplot(grid[row, i]) for i in range(3)], result, row)
     if curve:
-        curves(figure.add_subplot(grid[rows, :]), [result])
+        _curve(figure.add_subplot(grid[rows, :]), result)
     return figure
 
 
@@ -66,23 +65,18 @@ def change_picture(clean: Tensor, changed: Tensor, fold: float | None = None) ->
     return viewable((0.5 + fold * change).clamp(0, 1)[None])[0], fold
 
 
-def curves(axes: Any, attacks: Sequence[Attack]) -> None:
-    """Draws the share of images reached against the budget, one line per attack, with 95 % intervals (Wilson)."""
-    for i, one in enumerate(attacks):
-        scale = LEVELS if one.norm == "inf" else 1
-        places = [scale * eps for eps in one.eps if eps is not None]
-        low, high = wilson(one.reached.sum(0).double().cpu(), len(one))
-        color = COLORS[i % len(COLORS)]
-        axes.plot(places, one.rate.cpu().numpy(), color=color, linewidth=1.5, marker="o", markersize=3, label=one.method)
-        axes.fill_between(places, low.numpy(), high.numpy(), color=color, alpha=0.15, linewidth=0)
-    of = {one.norm for one in attacks}
-    unit = f"largest change of a value, in 1/{LEVELS}" if of == {"inf"} else "length of the change"
-    canvas.plot(axes, unit, "share of images reached")
+def _curve(axes: Any, result: Attack) -> None:
+    """Draws the share of images reached against the budget, with 95 % intervals (Wilson)."""
+    scale = LEVELS if result.norm == "inf" else 1
+    places = [scale * eps for eps in result.eps if eps is not None]
+    low, high = wilson(result.reached.sum(0).double().cpu(), len(result))
+    axes.plot(places, result.rate.cpu().numpy(), color=LIGHT.accent, linewidth=1.5, marker="o", markersize=3)
+    axes.fill_between(places, low.numpy(), high.numpy(), color=LIGHT.accent, alpha=0.15, linewidth=0)
+    unit = f"largest change of a value, in 1/{LEVELS}" if result.norm == "inf" else "length of the change"
+    canvas.plot(axes, unit, "share of images")
     axes.set_ylim(-0.03, 1.03)
-    canvas.heading(axes, f"Answers that change, {len(attacks[0])} images, 95 % intervals")
-    if len(attacks) > 1:
-        axes.legend(fontsize=NOTE_PT, frameon=False, loc="best")
-    axes.xaxis.label.set_fontsize(LABEL_PT)
+    aim = "Answers that reach the aim" if any(result.aim) else "Answers that change"
+    canvas.heading(axes, f"{aim}, of {len(result)} images; band: 95 % interval")
 
 
 def wilson(done: Tensor, n: int) -> tuple[Tensor, Tensor]:

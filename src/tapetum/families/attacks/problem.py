@@ -66,17 +66,20 @@ class Problem:
             slope = followed(self.model, seen.loss, leaf)
         return Seen(*(one.detach() for one in seen)), slope
 
-    def solve(self, attack: Callable[[Sequence[int]], Tensor], what: str, *, gradients: bool = True) -> Tensor:
+    def solve(self, attack: Callable[[Sequence[int]], Tensor], what: str) -> Tensor:
         """Returns the pixels (n, c, h, w) of an attack that works on some rows at a time."""
-        size = batch_size(self.model, self.batch, gradients=gradients, n=len(self.clean))
         with stage(what):
-            return torch.cat(list(in_chunks(range(len(self.clean)), size, attack, "images")))
+            return torch.cat(list(in_chunks(range(len(self.clean)), self._at_once, attack, "images")))
 
     def judge(self, pixels: Tensor) -> Seen:
         """Returns what the network says of pixels of all images, without gradients."""
-        size = batch_size(self.model, self.batch, gradients=True, n=len(self.clean))  # the batches in which they were made
-        parts = [self.see(pixels[list(rows)], rows) for rows in _chunks(len(pixels), size)]
+        parts = [self.see(pixels[list(rows)], rows) for rows in _chunks(len(pixels), self._at_once)]
         return Seen(*(torch.cat(some) for some in zip(*parts, strict=True)))
+
+    @property
+    def _at_once(self) -> int:
+        """Images per pass: the same where pixels are made and where they are judged, since it decides the last bits."""
+        return batch_size(self.model, self.batch, gradients=True, n=len(self.clean))
 
 
 def _chunks(n: int, size: int) -> list[range]:
