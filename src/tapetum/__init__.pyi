@@ -57,14 +57,11 @@ from tapetum.reports.reproducing import reproduce as reproduce
 from tapetum.store import open as open, save as save
 from tapetum.training import check_predictions as check_predictions, fine_tune as fine_tune, train as train
 from tapetum.types import (
-    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, Answer as Answer, AnyOf as AnyOf,
-    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attack as Attack,
+    Answer as Answer, ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attack as Attack,
     Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
-    DepthCurve as DepthCurve, DepthProperties as DepthProperties, Diagnosis as Diagnosis,
-    Epoch as Epoch, Evaluation as Evaluation, Example as Example,
-    Finding as Finding, FiveAnswers as FiveAnswers,
+    DepthCurve as DepthCurve, FiveAnswers as FiveAnswers,
     DepthProperties as DepthProperties, Diagnosis as Diagnosis, Disturbance as Disturbance,
     Epoch as Epoch, Evaluation as Evaluation, Example as Example, Finding as Finding,
     FilterComparison as FilterComparison, FilteredPicture as FilteredPicture, FilterResponses as FilterResponses,
