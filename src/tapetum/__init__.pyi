@@ -43,6 +43,7 @@ from tapetum.families.localization import (
 from tapetum.families.metrics.evaluating import evaluate as evaluate
 from tapetum.families.sanity import sanity_check as sanity_check
 from tapetum.families.nearness import near_classes as near_classes
+from tapetum.families.audits.auditing import audit as audit
 from tapetum.families.rankings.ranking import rank_methods as rank_methods
 from tapetum.families.scanning import scan as scan
 from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
@@ -68,6 +69,7 @@ from tapetum.types import (
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
     InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
+    Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,
     Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,

@@ -56,7 +56,7 @@ def check_predictions(
     """
     network = as_model(model)
     chosen, classes = _chosen(data, of, validation, seed)
-    outputs = _outputs(network, classes)
+    outputs = class_outputs(network, classes)
     photographs = Photographs(chosen, network.preprocessing, "none", seed, KEEP_BYTES)
     answers = _answers(network, photographs, outputs, batch)
     rows = _shown(answers, n, shows, seed)
@@ -99,7 +99,7 @@ def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Subset, tup
     return (parts.validation if of == "validation" else parts.train), parts.classes
 
 
-def _outputs(model: VisionModel, classes: Sequence[str]) -> list[int]:
+def class_outputs(model: VisionModel, classes: Sequence[str]) -> list[int]:
     """Returns the index of the network's output for each class of the data: by name, or by order if outputs have no names."""
     count = n_outputs(model)
     if model.labels is None:

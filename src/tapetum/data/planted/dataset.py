@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tapetum.data.images import write_png
 from tapetum.data.planted.drawing import drawn
-from tapetum.data.planted.recipes import MOST, Cues, PlantedSettings, Scene, planted_settings, scene
+from tapetum.data.planted.recipes import MOST, Cues, PlantedSettings, Scene, Shortcut, planted_settings, scene
 from tapetum.data.streams.base import digest
 from tapetum.keeping.whole import whole_folder
 from tapetum.progress import track
@@ -113,7 +113,8 @@ class Planted(Result, kept=False):
     def cue_masks(self) -> Tensor:
         """Cue masks (n, size, size) bool: True where the cue is.
 
-        If the background is the cue, everything but the object; if the object's colour is the cue, the object.
+        If the background is the cue, everything but the object; if the object's colour or texture is, the object; the whole
+        picture for a blur, a faint pattern or a gain.
         """
         return self._arrays[2]
 
@@ -136,7 +137,7 @@ class Planted(Result, kept=False):
     def with_cues(self, cues: Cues) -> Planted:
         """Returns the same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
 
-        Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue.
+        Label, place, size and angle of each object are unchanged, and so are colour, texture and background if they are no cue.
         """
         s = self.settings
         checked = planted_settings(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
@@ -235,7 +236,8 @@ def planted(
         size: pixels per side, 16 to 1024.
         classes: names of the classes, in the order of their indices; None: the first eight of the kind.
         shortcut: "background" (each class has one), "watermark" (a plate with three letters in a corner), "border" (a
-            coloured frame), "color" (of the object), or None.
+            coloured frame), "color" (of the object), "texture" (a pattern on the object), or None; and three that the eye
+            hardly sees: "blur" (of its own strength), "pattern" (a faint grating), "gain" (of one colour channel).
         rate: share of pictures whose cue speaks for their own class, in [0, 1].
         seed: another seed, other pictures: seed=0 to train, seed=1 to test.
         backgrounds: grass, snow, water, sand, brick, clouds, wood, pebbles, or some of them; as a shortcut, the first is
@@ -254,7 +256,8 @@ def planted(
 
 _NUMBERS = {"n": int, "size": int, "seed": int, "rate": float}
 _FORM = (
-    '"planted[:shapes|objects][:background=.95|watermark=...|border=...|color=...][:conflicting][:n=1000][:size=64][:seed=0]"'
+    '"planted[:shapes|objects][:background=.95|watermark=...|border=...|color=...|texture=...|blur=...|pattern=...|gain=...]'
+    '[:conflicting][:n=1000][:size=64][:seed=0]"'
 )
 
 
@@ -273,7 +276,7 @@ def from_text(text: str) -> Planted:
 def _option(name: str, value: str) -> dict[str, Any]:
     if not value:
         return {{"shapes": "kind", "objects": "kind", "aligned": "cues", "conflicting": "cues", "neutral": "cues"}[name]: name}
-    if name in ("background", "watermark", "border", "color"):
+    if name in get_args(Shortcut):
         return {"shortcut": name, "rate": float(value)}
     if name in ("classes", "backgrounds"):
         return {name: tuple(value.split(","))}

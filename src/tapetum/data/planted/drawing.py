@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.planted.colors import color, hsv
+from tapetum.data.planted.fills import CONTRAST, blurred, fill_pattern, gains, grating
 from tapetum.data.planted.marks import frame_mask, plate
 from tapetum.data.planted.outlines import Plane
 from tapetum.data.planted.recipes import PlantedSettings, Scene, generator, scene
@@ -32,7 +33,8 @@ def drawn(settings: PlantedSettings, i: int) -> Drawn:
     pixels = TEXTURES[one.background](generator(settings.seed, i, 1), side)
     mask = np.zeros((side, side), dtype=bool)
     if settings.objects:
-        mask = _with_object(pixels, one, THINGS[settings.kind][settings.classes[one.label]])
+        fill = one.cue if settings.shortcut == "texture" else None
+        mask = _with_object(pixels, one, THINGS[settings.kind][settings.classes[one.label]], fill)
     cue_mask = np.zeros((side, side), dtype=bool)
     if one.cue is not None:
         cue_mask = _with_cue(pixels, mask, one.cue, one.corner, settings)
@@ -41,14 +43,19 @@ def drawn(settings: PlantedSettings, i: int) -> Drawn:
     return Drawn(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8), mask, cue_mask)
 
 
-def _with_object(pixels: Plane, one: Scene, parts: tuple[Piece, ...]) -> NDArray[np.bool_]:
-    """Draws the object into `pixels`, in place; returns the mask of the pixels that it covers by at least half."""
+def _with_object(pixels: Plane, one: Scene, parts: tuple[Piece, ...], fill: int | None) -> NDArray[np.bool_]:
+    """Draws the object into `pixels`, in place; returns the mask of the pixels that it covers by at least half.
+
+    fill: the class whose pattern it has; None: it is plain.
+    """
     side = pixels.shape[-1]
     rows, columns = _around(one.y, one.radius, side), _around(one.x, one.radius, side)
     x, y = _object_coordinates(one, rows, columns, side)
     unit_px = one.radius * side
     sun = np.cos(2 * np.pi * one.light) * x + np.sin(2 * np.pi * one.light) * y
     light, part_of = 1 + SHADE * np.clip(sun, -1, 1), pixels[:, rows, columns]
+    if fill is not None:
+        light = light * (1 - CONTRAST / 2 + CONTRAST / 2 * fill_pattern(fill, rows, columns, side))
     uncovered = np.ones_like(x)
     for outline, role in parts:
         far = outline(x, y) * unit_px
@@ -76,14 +83,26 @@ def _object_coordinates(one: Scene, rows: slice, columns: slice, side: int) -> t
     return (-u if one.mirrored else u), v
 
 
+def _filtered(pixels: Plane, cue: int, settings: PlantedSettings) -> Plane:
+    """Pixels (3, side, side) with a cue that the eye hardly sees: a blur, a faint grating, or the gain of one channel."""
+    if settings.shortcut == "blur":
+        return blurred(pixels, cue, len(settings.classes))
+    if settings.shortcut == "pattern":
+        return pixels + grating(cue, settings.size)
+    return pixels * gains(cue)[:, None, None]
+
+
 def _with_cue(
     pixels: Plane, mask: NDArray[np.bool_], cue: int, corner: tuple[bool, bool], settings: PlantedSettings
 ) -> NDArray[np.bool_]:
-    """Draws a cue that lies over the picture (watermark or border) into `pixels`, in place; returns the mask of the cue."""
+    """Draws a cue that lies over the whole picture or a part of it into `pixels`, in place; returns the mask of the cue."""
     if settings.shortcut == "background":
         return ~mask
-    if settings.shortcut == "color":
+    if settings.shortcut in ("color", "texture"):
         return mask.copy()
+    if settings.shortcut in ("blur", "pattern", "gain"):
+        pixels[:] = _filtered(np.clip(pixels, 0, 1), cue, settings)
+        return np.ones_like(mask)
     if settings.shortcut == "border":
         where = frame_mask(settings.size)
         pixels[:, where] = hsv(cue / len(settings.classes), 0.85, 0.85)[:, None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from numpy.random import PCG64, Generator, SeedSequence
 
@@ -17,7 +17,7 @@ from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.planted.things import DEFAULT, THINGS, TILT_DEG, SetKind
 from tapetum.types import ImageError
 
-Shortcut: TypeAlias = Literal["background", "watermark", "border", "color"]
+Shortcut: TypeAlias = Literal["background", "watermark", "border", "color", "texture", "blur", "pattern", "gain"]
 Cues: TypeAlias = Literal["mixed", "aligned", "conflicting", "neutral"]
 
 RADIUS = (0.2, 0.34)  # radius of the circle around the object, as a share of the side
@@ -139,8 +139,9 @@ def planted_settings(
         raise ImageError(f'planted pictures show "shapes" or "objects", not "{kind}"')
     names = DEFAULT[kind] if classes is None else _named("class", classes, tuple(THINGS[kind]), least=2)
     grounds = tuple(TEXTURES) if backgrounds is None else _named("background", backgrounds, tuple(TEXTURES), least=1)
-    if shortcut not in (None, "background", "watermark", "border", "color"):
-        raise ImageError(f'a shortcut is "background", "watermark", "border", "color" or None, not "{shortcut}"')
+    if shortcut not in (None, *get_args(Shortcut)):
+        names = ", ".join(f'"{name}"' for name in get_args(Shortcut))
+        raise ImageError(f'a shortcut is one of {names}, or None, not "{shortcut}"')
     if cues not in ("mixed", "aligned", "conflicting", "neutral"):
         raise ImageError(f'cues are "mixed", "aligned", "conflicting" or "neutral", not "{cues}"')
     if cues != "mixed" and shortcut is None:
