@@ -86,7 +86,8 @@ class Receipt:
     found, planted   twins with a planted cue that were accused of it by its name, of all such twins
     accused, clean   twins without a cue that were accused of anything, of all such twins
     kinds            {kind of the planted cue: (found, planted)}
-    named            twins with a planted cue that were accused of anything
+    suspected        twins with a planted cue that were accused of anything
+    refused          twins that did not take the cue that was planted: they have no shortcut to find, and count nowhere
     setting          what the twins are, in words
     """
 
@@ -95,7 +96,8 @@ class Receipt:
     accused: int
     clean: int
     kinds: Mapping[str, tuple[int, int]]
-    named: int = 0
+    suspected: int = 0
+    refused: int = 0
     setting: str = ""
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tapetum.data.planted.outlines import Plane
@@ -43,10 +44,12 @@ def blurred(pixels: Plane, cue: int, classes: int) -> Plane:
     reach = int(np.ceil(3 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     weights /= weights.sum()
-    padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach)), "symmetric")
-    side = pixels.shape[-1]
-    rows = sum(w * padded[:, k : k + side] for k, w in enumerate(weights))
-    return np.asarray(sum(w * rows[:, :, k : k + side] for k, w in enumerate(weights)))
+    for axis in (1, 2):
+        width = [(0, 0), (0, 0), (0, 0)]
+        width[axis] = (reach, reach)
+        windows = sliding_window_view(np.pad(pixels, width, "symmetric"), 2 * reach + 1, axis)
+        pixels = windows @ weights
+    return pixels
 
 
 def grating(cue: int, side: int) -> Plane:

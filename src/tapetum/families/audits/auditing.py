@@ -18,6 +18,7 @@ from tapetum.families.audits.following import Moves, Tested, flips, interval, pa
 from tapetum.families.audits.material import Material, material
 from tapetum.families.audits.pictures import BATCH, Audited, answers, read_pictures
 from tapetum.families.audits.properties import properties_of
+from tapetum.families.audits.twins import receipt_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report, stage
@@ -72,12 +73,15 @@ def audit(
     read = read_pictures(model, source, n, masks, seed)
     if min(torch.bincount(read.labels)) < SURE:
         note(f"under {SURE} pictures of a class, only strong cues are found")
-    found = audited(model, read, level, seed)
-    return replace(found, data=source.name, masked=masks is not None)
+    found, made = audited(model, read, level, seed)
+    receipt = None
+    if twins:
+        receipt = receipt_of(model, read, made, masks is not None, twins, seed, lambda a, b: audited(a, b, level, seed)[0])
+    return replace(found, data=source.name, masked=masks is not None, receipt=receipt)
 
 
-def audited(model: VisionModel, read: Audited, level: float, seed: int) -> Audit:
-    """Audits a model on pictures that have been read."""
+def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple[Audit, Material]:
+    """Audits a model on pictures that have been read; returns what was found, and what the pictures are made of."""
     made = _prepared(read, seed)
     asked = Asked(model, read, made, seed)
     results = tested(asked.moves, read.labels, level, seed)
@@ -89,7 +93,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> Audit
         if one.p_value[index] <= level and one.effect[index] >= bars[kind]
     ]
     right = asked.said_before == read.labels
-    return Audit(
+    found = Audit(
         tuple(sorted(suspicions, key=lambda one: -one.effect)),
         read.classes,
         len(read.labels),
@@ -104,6 +108,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> Audit
         skipped=read.skipped,
         model=model.name,
     )
+    return found, made
 
 
 def _prepared(read: Audited, seed: int) -> Material:

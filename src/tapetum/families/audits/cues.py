@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.data.preprocessing import Size, size_of
 from tapetum.families.audits.material import Material, coarse, fine_spread
 
 FRAME = 0.05
@@ -44,8 +45,9 @@ class Cue:
 # --- places
 
 
-def frame_of(height: int, width: int, inner: bool = False) -> Tensor:
+def frame_of(size: Size, inner: bool = False) -> Tensor:
     """Mask (h, w) bool of the frame, or of one of the same width that lies three widths further in."""
+    height, width = size
     thick = max(1, int(FRAME * min(height, width)))
     start = 3 * thick if inner else 0
     far = torch.minimum(_from_edge(height)[:, None], _from_edge(width)[None])
@@ -57,17 +59,19 @@ def _from_edge(n: int) -> Tensor:
     return torch.minimum(line, n - 1 - line)
 
 
-def corners_of(height: int, width: int) -> Tensor:
+def corners_of(size: Size) -> Tensor:
     """Mask (h, w) bool of the four corners without the frame."""
+    height, width = size
     rows, columns = _from_edge(height) < round(BAND[0] * height), _from_edge(width) < round(BAND[1] * width)
-    return rows[:, None] & columns[None] & ~frame_of(height, width)
+    return rows[:, None] & columns[None] & ~frame_of(size)
 
 
-def sides_of(height: int, width: int) -> Tensor:
+def sides_of(size: Size) -> Tensor:
     """Mask (h, w) bool of the outer band between the corners, as deep as they are, without the frame."""
+    height, width = size
     deep = round(BAND[0] * min(height, width))
     band = torch.minimum(_from_edge(height)[:, None], _from_edge(width)[None]) < deep
-    return band & ~corners_of(height, width) & ~frame_of(height, width)
+    return band & ~corners_of(size) & ~frame_of(size)
 
 
 def _pasted(material: Material, to: Tensor, given: Tensor, where: Tensor) -> Tensor:
@@ -76,30 +80,30 @@ def _pasted(material: Material, to: Tensor, given: Tensor, where: Tensor) -> Ten
 
 def move_frame(material: Material, to: Tensor, given: Tensor) -> Tensor:
     """Moves the frame."""
-    return _pasted(material, to, given, frame_of(*material.pixels.shape[-2:]))
+    return _pasted(material, to, given, frame_of(size_of(material.pixels)))
 
 
 def move_inner_frame(material: Material, to: Tensor, given: Tensor) -> Tensor:
     """Moves a frame further in."""
-    return _pasted(material, to, given, frame_of(*material.pixels.shape[-2:], inner=True))
+    return _pasted(material, to, given, frame_of(size_of(material.pixels), inner=True))
 
 
 def move_corners(material: Material, to: Tensor, given: Tensor) -> Tensor:
     """Moves the four corners."""
-    return _pasted(material, to, given, corners_of(*material.pixels.shape[-2:]))
+    return _pasted(material, to, given, corners_of(size_of(material.pixels)))
 
 
 def move_sides(material: Material, to: Tensor, given: Tensor) -> Tensor:
     """Moves the sides between the corners."""
-    return _pasted(material, to, given, sides_of(*material.pixels.shape[-2:]))
+    return _pasted(material, to, given, sides_of(size_of(material.pixels)))
 
 
 def move_background(material: Material, to: Tensor, given: Tensor) -> Tensor:
     """Puts the object of one picture, with its own frame, on the plate of another."""
-    height, width = material.pixels.shape[-2:]
-    reach = max(1, min(height, width) // 48)
+    size = size_of(material.pixels)
+    reach = max(1, min(size) // 48)
     kept = F.max_pool2d(material.objects[to][:, None].float(), 2 * reach + 1, 1, reach) > 0
-    kept = kept | frame_of(height, width).to(kept.device)
+    kept = kept | frame_of(size).to(kept.device)
     return torch.where(kept, material.pixels[to], material.plates[given])
 
 

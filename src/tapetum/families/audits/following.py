@@ -122,7 +122,7 @@ def interval(moves: Moves, labels: Tensor, index: int, seed: int) -> tuple[float
 
 
 def flips(answers: Tensor, moves: Moves, labels: Tensor, index: int) -> tuple[float, float, int]:
-    """Shares of other classes' pictures answered `index` with its cue, and with another's; number of moves of the first kind."""
+    """Shares of other classes' pictures answered `index` with its cue, and with another's; number of the first kind."""
     counted, own = (labels[moves.to] != index) & moves.usable, labels[moves.given] == index
     said = (answers == index).double()
     first, second = counted & own, counted & ~own

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -50,7 +52,7 @@ def _mask(picture: NDArray[np.float32]) -> NDArray[np.bool_]:
     inside = far > _otsu(far)
     inside[_edge(height, width)] = False
     inside = ndimage.binary_fill_holes(ndimage.binary_closing(inside, iterations=2))
-    parts, count = ndimage.label(inside)
+    parts, count = cast("tuple[NDArray[np.int32], int]", ndimage.label(inside))
     if not count:
         return np.zeros((height, width), bool)
     sums = ndimage.sum_labels(far, parts, np.arange(1, count + 1))
@@ -65,18 +67,18 @@ def _edge(height: int, width: int) -> NDArray[np.bool_]:
 
 def _features(picture: NDArray[np.float32]) -> NDArray[np.float64]:
     """Features (6, h, w): colours, and colours averaged over 5 x 5 px."""
-    near = ndimage.uniform_filter(picture.astype(np.float64), (0, 5, 5))
+    near = ndimage.uniform_filter(picture.astype(np.float64), 5, axes=(1, 2))
     return np.concatenate([picture.astype(np.float64) * 0.6, near])
 
 
 def _far(features: NDArray[np.float64], ring: NDArray[np.float64]) -> NDArray[np.float64]:
     """Distance (h, w) of each pixel's features to the fourth nearest of the ring's."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     shape = features.shape[1:]
     samples = ring[:, :: max(1, ring.shape[1] // 400)].T
-    distances = cKDTree(samples).query(features.reshape(len(features), -1).T, k=[4])[0]
-    return distances.reshape(shape)
+    distances = KDTree(samples).query(features.reshape(len(features), -1).T, k=4)[0]
+    return np.asarray(distances)[:, 3].reshape(shape)
 
 
 def _otsu(values: NDArray[np.float64]) -> float:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.streams import Source, as_source
@@ -140,13 +139,9 @@ def _from_pictures(model: VisionModel, source: Source, samples: Tensor, masks: S
     places = {PurePosixPath(one).with_suffix(""): i for i, one in enumerate(masks.ids)}
     found = []
     for sample in samples.tolist():
-        place = places.get(PurePosixPath(source.ids[sample]).with_suffix(""))
+        name = str(source.ids[sample])
+        place = places.get(PurePosixPath(name).with_suffix(""))
         if place is None:
-            raise ImageError(f"{masks.name} has no mask for {source.ids[sample]}: give a picture of the same name, white on it")
+            raise ImageError(f"{masks.name} has no mask for {name}: give a picture of the same name, white on it")
         found.append(model.preprocessing.crop(masks.read(place))[:, :3].mean(1) > 0.5)
     return torch.cat(found)
-
-
-def grown(masks: Tensor, reach: int) -> Tensor:
-    """Masks (n, h, w) bool grown by `reach` px to every side."""
-    return cast("Tensor", F.max_pool2d(masks[:, None].float(), 2 * reach + 1, 1, reach)[:, 0] > 0)

@@ -45,7 +45,7 @@ def _plate(picture: NDArray[np.float32], mask: NDArray[np.float32], draws: np.ra
             total[top : top + patch, left : left + patch] += weight
             sums[:, top : top + patch, left : left + patch] += picture[:, y : y + patch, x : x + patch] * weight
     cut = (slice(patch, patch + height), slice(patch, patch + width))
-    return sums[(slice(None), *cut)] / np.maximum(total[cut], 1e-6)
+    return (sums[(slice(None), *cut)] / np.maximum(total[cut], 1e-6)).astype(np.float32)
 
 
 def _places(mask: NDArray[np.float32], patch: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from tapetum.data.preprocessing import size_of
 from tapetum.families.audits.cues import frame_of
 from tapetum.families.audits.pictures import Audited
 from tapetum.types import Property
@@ -27,7 +28,7 @@ def _sharpness(pixels: Tensor) -> Tensor:
 
 
 def _frame(channel: int) -> Callable[[Tensor], Tensor]:
-    return lambda pixels: pixels[:, channel][:, frame_of(*pixels.shape[-2:])].mean(1)
+    return lambda pixels: pixels[:, channel][:, frame_of(size_of(pixels))].mean(1)
 
 
 def _channel(channel: int) -> Callable[[Tensor], Tensor]:
@@ -45,7 +46,7 @@ PROPERTIES: Mapping[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "green of the frame": ("mean, 0 to 1", _frame(1)),
     "blue of the frame": ("mean, 0 to 1", _frame(2)),
     "evenness of the frame": ("minus the standard deviation of its brightness", lambda pixels: -_luma(pixels)[
-        :, frame_of(*pixels.shape[-2:])
+        :, frame_of(size_of(pixels))
     ].std(1)),
 }  # fmt: skip
 """{name: (unit, function of pixels (n, 3, h, w) in [0, 1] -> (n,))}"""
