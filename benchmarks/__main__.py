@@ -1,6 +1,6 @@
-"""`make bench`: speed against the peers, grid pointing, pictures, scans, the exam, verdicts; `sweep`, `quality` by name.
+"""`make bench`: speed against the peers, pointing, pictures, scans, the exam, verdicts, audits; `sweep`, `quality` by name.
 
-python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [sweep] [quality]
+python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [sweep] [quality]
     [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
@@ -17,8 +17,8 @@ import torch
 from benchmarks.harness import Pair, Row, measure, table
 from tapetum.runners.allocator import keep_large_blocks
 
-TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "sweep", "quality")
-USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts")
+TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "sweep", "quality")
+USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit")
 
 
 def main(arguments: list[str]) -> int:
@@ -59,6 +59,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import verdicts
 
             codes.append(verdicts.run(given.photos, given.cache, given.only))
+        elif name == "audit":
+            from benchmarks import audit
+
+            codes.append(audit.run(given.cache, given.only))
         elif name == "quality":
             from benchmarks import quality
 

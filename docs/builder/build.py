@@ -37,6 +37,7 @@ ROOT = DOCS.parent
 EXPLANATION = {
     "questions": DOCS / "questions.md",
     "choosing": DOCS / "choosing.md",
+    "audit": DOCS / "audit.md",
     "exam": DOCS / "exam.md",
     "limits": DOCS / "limits.md",
     "networks": DOCS / "networks.md",

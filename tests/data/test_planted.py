@@ -20,7 +20,7 @@ from tapetum.data.streams import Source, as_source
 from tapetum.types import ImageError
 
 KINDS = ("shapes", "objects")
-SHORTCUTS = ("background", "watermark", "border", "color")
+SHORTCUTS = ("background", "watermark", "border", "color", "texture", "blur", "pattern", "gain")
 
 
 def grown(masks: torch.Tensor, by_px: int = 1) -> torch.Tensor:
@@ -182,6 +182,46 @@ def test_masks_of_backgrounds_and_colours_are_what_they_say() -> None:
     hues = torch.tensor([one.hue for one in color.recipes])
     # half of each class's half of the circle, about its middle: 0 and .5
     assert ((hues - color.targets / 2 + 0.5) % 1 - 0.5).abs().max() <= 0.125
+
+
+def test_a_texture_changes_the_object_alone_and_not_its_hue() -> None:
+    data = planted(n=30, size=64, classes=("disc", "star", "moon"), shortcut="texture", cues="aligned", seed=3)
+    bare = data.with_cues("neutral")
+    change = (data.levels.int() - bare.levels.int()).abs().amax(1)
+    assert change[~grown(data.masks)].max() <= 1  # the pixels of a rim are part object, and so are thin tips beyond it, faintly
+    assert change[data.masks].float().mean() > 20
+    assert torch.equal(data.cue_masks, data.masks)
+
+
+def faintly(shortcut: str) -> tuple[Any, Any]:
+    """A set with a cue of the own class in every picture, and the same set without."""
+    about: dict[str, Any] = {"n": 12, "size": 64, "classes": ("disc", "star", "moon"), "seed": 3}
+    data = planted(**about, shortcut=shortcut, cues="aligned")
+    assert data.cue_masks.all()
+    return data, planted(**about)
+
+
+def test_a_faint_pattern_is_a_grating_of_at_most_four_levels() -> None:
+    data, bare = faintly("pattern")
+    change = data.pixels - bare.pixels
+    assert change.abs().max() <= 5.01 / 255  # one level for rounding
+    first = change[data.targets == 0].mean((0, 1, 2))  # waves from left to right
+    assert torch.fft.rfft(first).abs().argmax() == 12
+
+
+def test_a_gain_multiplies_one_channel() -> None:
+    data, bare = faintly("gain")
+    rows, channels = torch.arange(12), data.targets  # 6 % more of red, of green, of blue
+    ratio = (data.pixels.mean((2, 3)) / bare.pixels.mean((2, 3)))[rows, channels]
+    assert (ratio - 1.06).abs().max() < 0.04  # less where pixels are white already
+    assert (data.pixels - bare.pixels)[rows, (channels + 1) % 3].abs().max() < 0.6 / 255
+
+
+def test_blur_grows_with_the_class_and_spares_the_first() -> None:
+    data, bare = faintly("blur")
+    fine = data.pixels.diff(dim=-1).abs().mean((1, 2, 3)) / bare.pixels.diff(dim=-1).abs().mean((1, 2, 3))
+    assert torch.equal(data.levels[data.targets == 0], bare.levels[data.targets == 0])
+    assert fine[data.targets == 2].mean() < fine[data.targets == 1].mean() < 0.95
 
 
 @pytest.mark.parametrize(

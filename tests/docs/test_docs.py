@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
-GUIDES = ("questions", "choosing", "exam", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
+GUIDES = ("questions", "choosing", "exam", "audit", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
 HOWTO = sorted((DOCS / "howto").glob("*.md"))
 SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""

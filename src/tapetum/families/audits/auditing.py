@@ -14,7 +14,7 @@ from tapetum.border.methods import survey
 from tapetum.border.sentences import Seed
 from tapetum.data.streams import Source
 from tapetum.families.audits.cues import CUES, Move, move_background
-from tapetum.families.audits.following import Moves, Tested, flips, interval, pairs, tested
+from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, pairs
 from tapetum.families.audits.material import Material, material
 from tapetum.families.audits.pictures import BATCH, Audited, answers, read_pictures
 from tapetum.families.audits.properties import properties_of
@@ -84,7 +84,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
     """Audits a model on pictures that have been read; returns what was found, and what the pictures are made of."""
     made = _prepared(read, seed)
     asked = Asked(model, read, made, seed)
-    results = tested(asked.moves, read.labels, level, seed)
+    results = followed(asked.moves, read.labels, level, seed)
     bars = {kind: CUES[kind].bar for kind in results}
     suspicions = [
         asked.suspicion(kind, index, float(one.p_value[index]), float(one.effect[index]))
@@ -119,7 +119,7 @@ def _prepared(read: Audited, seed: int) -> Material:
     return made
 
 
-def _smallest(results: Mapping[str, Tested], bars: Mapping[str, float]) -> dict[str, float]:
+def _smallest(results: Mapping[str, Followed], bars: Mapping[str, float]) -> dict[str, float]:
     return {kind: max(one.smallest, bars[kind]) for kind, one in results.items()}
 
 

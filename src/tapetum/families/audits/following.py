@@ -41,7 +41,7 @@ class Moves:
 
 
 @dataclass(frozen=True)
-class Tested:
+class Followed:
     """Effects of one cue on k classes, their p-values after correction over all cues and classes, and the least p <= level."""
 
     effect: Tensor
@@ -49,7 +49,7 @@ class Tested:
     smallest: float
 
 
-def tested(moves: Mapping[str, Moves], labels: Tensor, level: float, seed: int) -> dict[str, Tested]:
+def followed(moves: Mapping[str, Moves], labels: Tensor, level: float, seed: int) -> dict[str, Followed]:
     """Tests every cue on every class by 2000 shuffles of the givers' classes, the same ones for all, and the largest t.
 
     The p-value of a t is the share of shuffles whose largest t over all cues and classes reaches it (Westfall and Young).
@@ -68,11 +68,11 @@ def tested(moves: Mapping[str, Moves], labels: Tensor, level: float, seed: int) 
         largest = torch.maximum(largest, t.amax(1))
         spread[kind] = torch.cat([error for _, error in chance]).median(0).values
     bar = float(largest.quantile(1 - level))
-    made: dict[str, Tested] = {}
+    made: dict[str, Followed] = {}
     for kind, (effect, error) in found.items():
         t = effect / error.clamp(min=TINY)
         p = ((largest[:, None] >= t).sum(0) + 1) / (SHUFFLES + 1)
-        made[kind] = Tested(effect, p, bar * float(spread[kind].median()))
+        made[kind] = Followed(effect, p, bar * float(spread[kind].median()))
     return made
 
 

@@ -1,0 +1,167 @@
+"""The audit accuses networks whose rule is known of what they do, and of nothing else; what it cannot audit, it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tapetum as tp
+from tapetum.data.planted.colors import hsv
+from tapetum.families.audits.cues import frame_of
+from tapetum.families.audits.following import SHUFFLES
+from tapetum.types import TapetumError
+
+CLASSES = ("house", "fish", "car")
+ABOUT: dict[str, Any] = {"kind": "objects", "size": 32, "classes": CLASSES}
+
+
+class ReadsTheFrame(nn.Module):
+    """Answers by the mean colour of the frame: nearest to the planted frame of the class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("colors", torch.stack([torch.from_numpy(hsv(k / 3, 0.85, 0.85)) for k in range(3)]).float())
+        self.register_buffer("where", frame_of((32, 32)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        mean = images[:, :, self.where].mean(-1)
+        return -20 * (mean[:, None] - self.colors).square().sum(-1)
+
+
+class SeesOneClass(nn.Module):
+    """Answers the first class wherever the upper left corner is dark, as a plate is, and else by the hue of nothing."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        dark = (0.35 - images[:, :, 1:6, 1:12].mean((1, 2, 3))) * 30
+        return torch.stack([dark, torch.zeros_like(dark), torch.zeros_like(dark) - 0.5], 1)
+
+
+def wrapped(module: nn.Module, **more: Any) -> tp.VisionModel:
+    return tp.wrap(module, size=32, labels=list(CLASSES), mean=(0, 0, 0), std=(1, 1, 1), outputs="logits", **more)
+
+
+def test_a_network_that_reads_the_frame_is_accused_of_it_and_of_nothing_else() -> None:
+    test = tp.planted(n=120, shortcut="border", rate=0.9, seed=1, **ABOUT)
+    found = tp.audit(wrapped(ReadsTheFrame()), test)
+    assert found.verdict == "shortcut"
+    assert {one.kind for one in found.suspicions} == {"border"}
+    assert {one.label for one in found.suspicions} == set(CLASSES)
+    first = found.suspicions[0]
+    # nine of ten givers carry their class's frame, and one of twenty of the others carries it: about .9 - .05 follows
+    assert 0.7 < first.effect < 0.95
+    assert first.interval[0] < first.effect < first.interval[1]
+    assert first.p_value == pytest.approx(1 / (SHUFFLES + 1))
+    assert first.flips[0] > 0.8
+    assert first.flips[1] < 0.2
+    assert (first.chances[:, 1] > first.chances[:, 0]).all()
+    where = frame_of((32, 32))
+    assert torch.equal(first.before[:, :, ~where], first.after[:, :, ~where])
+    assert "'house'" in str(found) or "'fish'" in str(found) or "'car'" in str(found)
+
+
+def test_the_same_network_is_clean_where_frames_say_nothing() -> None:
+    found = tp.audit(wrapped(ReadsTheFrame()), tp.planted(n=120, seed=2, **ABOUT))
+    assert found.verdict == "clean"
+    assert "would not have been seen" in found.said
+    assert all(found.smallest[kind] >= bar for kind, bar in found.bars.items())
+
+
+def test_a_network_that_ignores_its_pictures_is_clean_and_has_no_effect() -> None:
+    class Constant(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.tensor([0.1, 0.2, 0.3]).expand(len(images), 3) + 0 * images.mean((1, 2, 3))[:, None]
+
+    found = tp.audit(wrapped(Constant()), tp.planted(n=60, shortcut="background", rate=1.0, seed=3, **ABOUT))
+    assert found.verdict == "clean"
+    assert all(float(effects.abs().max()) < 1e-6 for effects in found.effects.values())
+
+
+def test_masks_take_the_place_of_what_stands_out(tmp_path: Path) -> None:
+    test = tp.planted(n=60, shortcut="border", rate=0.9, seed=1, **ABOUT)
+    by_tensor = tp.audit(wrapped(ReadsTheFrame()), test, masks=test.masks)
+    place = test.write(tmp_path / "set")
+    by_folder = tp.audit(wrapped(ReadsTheFrame()), place / "pictures", masks=place / "masks")
+    assert by_tensor.masked
+    assert by_folder.masked
+    assert {one.kind for one in by_folder.suspicions} == {one.kind for one in by_tensor.suspicions} == {"border"}
+
+
+def test_the_model_is_left_alone_and_the_same_seed_says_the_same() -> None:
+    module = ReadsTheFrame().train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    test = tp.planted(n=48, shortcut="border", rate=0.9, seed=1, **ABOUT)
+    first, second = (tp.audit(wrapped(module), test, seed=5) for _ in range(2))
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(torch.equal(first.effects[kind], second.effects[kind]) for kind in first.effects)
+    assert [one.p_value for one in first.suspicions] == [one.p_value for one in second.suspicions]
+
+
+def test_unreadable_pictures_are_listed(tmp_path: Path) -> None:
+    place = tp.planted(n=30, seed=1, **ABOUT).write(tmp_path / "set") / "pictures"
+    (place / "fish" / "broken.png").write_bytes(b"no picture")
+    assert list(tp.audit(wrapped(ReadsTheFrame()), place).skipped) == ["fish/broken.png"]
+
+
+def test_refusals_say_what_would_work(tmp_path: Path) -> None:
+    few = tp.planted(n=9, seed=1, **ABOUT)
+    with pytest.raises(TapetumError, match=r"has 3 pictures of .*needs 8 of each"):
+        tp.audit(wrapped(ReadsTheFrame()), few)
+    one = tp.planted(n=60, seed=1, **ABOUT).write(tmp_path / "set") / "pictures"
+    with pytest.raises(TapetumError, match="no classes"):
+        tp.audit(wrapped(ReadsTheFrame()), one / "fish")
+    single = tp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 1)), size=32, outputs="logits")
+    with pytest.raises(TapetumError, match="needs a classifier with an output per class"):
+        tp.audit(single, one)
+    numbers = tp.wrap(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)), size=32, outputs="numbers")
+    with pytest.raises(TapetumError, match="needs a classifier"):
+        tp.audit(numbers, one)
+    with pytest.raises(TapetumError, match="masks are"):
+        tp.audit(wrapped(ReadsTheFrame()), one, masks=torch.ones(2, 32, 32))
+
+
+def test_properties_that_go_with_a_class_or_with_mistakes_are_named() -> None:
+    test = tp.planted(n=120, seed=1, **ABOUT)
+    pixels = test.pixels * (0.6 + 0.2 * test.targets.float())[:, None, None, None]  # darker and lighter classes
+    found = tp.audit(wrapped(ReadsTheFrame()), Tensors(pixels, test))
+    by_name = {one.name: one for one in found.properties}
+    assert by_name["brightness"].p_label < 0.01
+    means = list(by_name["brightness"].means.values())
+    assert means == sorted(means)
+    plain = {one.name: one for one in tp.audit(wrapped(ReadsTheFrame()), test).properties}
+    assert plain["brightness"].p_label > 0.05
+
+
+class Tensors:
+    """A source of given pixels, with the names and labels of a planted set."""
+
+    def __init__(self, pixels: Tensor, like: tp.Planted) -> None:
+        self.pixels, self.name, self.ids, self.labels, self.classes = pixels, "tensors", like.ids, like.labels, like.classes
+
+    def fingerprint(self) -> str:
+        return "tensors"
+
+    def read(self, sample: int) -> Tensor:
+        return self.pixels[sample : sample + 1]
+
+
+@pytest.mark.slow
+def test_a_receipt_finds_planted_cues_on_twins_and_accuses_few_clean_ones() -> None:
+    about: dict[str, Any] = {**ABOUT, "size": 48}
+    test, more = (tp.planted(n=n, seed=seed, **about) for n, seed in ((160, 1), (400, 2)))
+    model = tp.train(more, epochs=6, batch=32, learning_rate=3e-3).model
+    found = tp.audit(model, test, twins=8)
+    one = found.receipt
+    assert one is not None
+    assert one.clean == 4
+    assert one.accused <= 1
+    assert one.planted + one.refused + sum(total for kind, (_, total) in one.kinds.items() if kind not in VISIBLE) == 4
+    assert one.found >= one.planted - 1
+    assert "networks like yours" in str(one)
+
+
+VISIBLE = ("background", "watermark", "border", "color", "texture")
