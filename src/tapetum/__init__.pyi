@@ -69,7 +69,7 @@ from tapetum.types import (
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
     InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
-    Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property,
+    Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property, RelevanceCluster as RelevanceCluster,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,
     Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,

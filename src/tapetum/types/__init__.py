@@ -6,7 +6,7 @@ from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.atlases import ActivationAtlas, MapCell
 from tapetum.types.attacks import Attack, Disturbance, ShortestRepair
 from tapetum.types.attributions import Attribution, Reduce, Status
-from tapetum.types.audits import CUE_WORDS, Audit, Property, Receipt, Suspicion
+from tapetum.types.audits import CUE_WORDS, Audit, Property, Receipt, RelevanceCluster, Suspicion
 from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.concepts import ConceptRelevance
 from tapetum.types.consistency import ConsistentChannels

@@ -131,6 +131,38 @@ class Property(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class RelevanceCluster(Result):
+    """Pictures of one class whose evidence lies in the same places, and what hiding these places does.
+
+    label     the class; n: pictures of the group
+    shares    of the positive evidence on the object, on its surroundings, in the outer band; they sum to 1
+    grid      (7, 7) mean share of evidence of each cell
+    effect    mean drop of the class's probability when the 7 cells with the most evidence are hidden, less that for the 7 cells
+              with the least; `interval` of 95 % by resampling pictures
+    p_value   by flipping signs of the pictures' differences, times the number of groups
+    examples  (m,) names of the pictures nearest to the mean; pictures (m, 3, h, w) in [0, 1]; place (h, w): what was hidden
+    """
+
+    label: str
+    n: int
+    shares: tuple[float, float, float]
+    grid: Tensor
+    effect: float
+    interval: tuple[float, float]
+    p_value: float
+    examples: tuple[str, ...] = field(metadata=axes("_"))
+    pictures: Tensor = field(metadata=axes("_ c h w"))
+    place: Tensor = field(metadata=axes("h w"))
+
+    def __str__(self) -> str:
+        on, around, band = (f"{share:.0%}" for share in self.shares)
+        low, high = self.interval
+        where = f"{on} of the evidence on the object, {around} on its surroundings, {band} in the outer band"
+        hidden = f"{points(self.effect)} points ({points(low)} to {points(high)}; p = {self.p_value:.2g})"
+        return f"{self.n} pictures of '{self.label}': {where}; hiding where most of it lies costs {hidden} more than where least does"
+
+
+@dataclass(frozen=True, eq=False)
 class Audit(Result):
     """Cues that a model's answers follow, strongest first, of all that were moved between n pictures.
 
@@ -140,7 +172,9 @@ class Audit(Result):
     properties  what goes with the classes, or with mistakes, in the pictures themselves
     reliance    (k, 3) drop of the probability of the own class when the object, its surroundings, and neither (the outer band)
                 come from a picture of another class: what each class's answers rest on
-    accuracy    share of right answers; `shares` (k, 3) of the positive evidence of maps on object, surroundings, outer band
+    accuracy    share of right answers
+    clusters    groups of pictures of a class whose evidence lies in the same places, the largest effect first
+    shares      (k, 3) of the positive evidence of maps on object, surroundings and outer band; NaN without maps
     receipt     what this audit finds on twins, where some were trained
     smallest    {kind: least effect on a class that would have reached p <= level}
     """
@@ -156,6 +190,8 @@ class Audit(Result):
     smallest: Mapping[str, float]
     reliance: Tensor
     properties: tuple[Property, ...] = ()
+    clusters: tuple[RelevanceCluster, ...] = ()
+    shares: Tensor | None = None
     receipt: Receipt | None = None
     masked: bool = False
     skipped: Mapping[str, str] = field(default_factory=dict[str, str])

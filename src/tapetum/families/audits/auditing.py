@@ -13,6 +13,7 @@ from torch import Tensor
 from tapetum.border.methods import survey
 from tapetum.border.sentences import Seed
 from tapetum.data.streams import Source
+from tapetum.families.audits.clusters import clusters
 from tapetum.families.audits.cues import CUES, Move, move_background
 from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, pairs
 from tapetum.families.audits.material import Material, material
@@ -77,7 +78,8 @@ def audit(
     receipt = None
     if twins:
         receipt = receipt_of(model, read, made, masks is not None, twins, seed, lambda a, b: audited(a, b, level, seed)[0])
-    return replace(found, data=source.name, masked=masks is not None, receipt=receipt)
+    groups, shares = clusters(model, read, made, seed)
+    return replace(found, data=source.name, masked=masks is not None, receipt=receipt, clusters=groups, shares=shares)
 
 
 def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple[Audit, Material]:
@@ -132,9 +134,11 @@ class Asked:
         self.to, self.given = pairs(n, ROUNDS, seed)
         self.every = torch.arange(n)
         self.done, self.total = 0, n * 2 + len(self.to) * sum(1 + (cue.elsewhere is not None) for cue in CUES.values())
-        self.begun = time.perf_counter()
-        with stage(f"{n} pictures, {len(CUES)} cues"):
+        begun = time.perf_counter()
+        with stage("pictures as they are"):
             self.before, self.said_before = self._answers(lambda made, to, given: made.pixels[to], self.every, self.every)
+        seconds = (time.perf_counter() - begun) * (self.total - n) / n
+        with stage(f"{len(CUES)} cues between {n} pictures: {self.total - n:,} answers, about {seconds:.0f} s on this machine"):
             self.replated, _ = self._answers(move_background, self.every, self.every)
             self.after: dict[str, tuple[Tensor, Tensor]] = {}
             self.moves = {kind: self._moved(kind) for kind in CUES}
