@@ -159,7 +159,7 @@ class RelevanceCluster(Result):
         low, high = self.interval
         where = f"{on} of the evidence on the object, {around} on its surroundings, {band} in the outer band"
         hidden = f"{points(self.effect)} points ({points(low)} to {points(high)}; p = {self.p_value:.2g})"
-        return f"{self.n} pictures of '{self.label}': {where}; hiding where most of it lies costs {hidden} more than where least does"
+        return f"{self.n} pictures of '{self.label}': {where}; hiding where most of it lies costs {hidden} more than elsewhere"
 
 
 @dataclass(frozen=True, eq=False)
