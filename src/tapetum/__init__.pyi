@@ -29,6 +29,7 @@ from tapetum.engines.scan.trackers import (
 from tapetum.engines.scores import as_score as as_score
 from tapetum.families.attacks.disturbance import disturbance as disturbance
 from tapetum.families.attacks.repair import shortest_repair as shortest_repair
+from tapetum.families.comparing.aligning import cka as cka
 from tapetum.families.comparisons import compare_maps as compare_maps
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
@@ -67,7 +68,8 @@ from tapetum.types import (
     Epoch as Epoch, Evaluation as Evaluation, Example as Example, Finding as Finding,
     FilterComparison as FilterComparison, FilteredPicture as FilteredPicture, FilterResponses as FilterResponses,
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
-    InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,
+    InformationByDepth as InformationByDepth, Layer as Layer, LayerAlignment as LayerAlignment,
+    LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
     Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property, RelevanceCluster as RelevanceCluster,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,

@@ -73,6 +73,7 @@ def of_data(folder: Path) -> Iterator[Any]:
     yield tp.top_examples(model, folder, ["first:0", "first:1"], k=2, workers=1)
     yield tp.activation_atlas(model, folder, "second", positions=8, grid=2, layout="pca", n_steps=1)
     yield tp.explain(model, pictures(1)[0].clamp(0, 1).float(), methods="grad_cam", evidence=False)
+    yield tp.cka(model, shared("in_place"), folder)
     yield tp.rank_methods(model, folder, methods="saliency,random_attribution", n=3, workers=1)
     many = folder.with_name("many")
     many.mkdir(exist_ok=True)
