@@ -30,6 +30,7 @@ from tapetum.engines.scores import as_score as as_score
 from tapetum.families.attacks.disturbance import disturbance as disturbance
 from tapetum.families.attacks.repair import shortest_repair as shortest_repair
 from tapetum.families.comparing.aligning import cka as cka
+from tapetum.families.comparing.comparing import compare as compare
 from tapetum.families.comparisons import compare_maps as compare_maps
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
@@ -62,6 +63,9 @@ from tapetum.types import (
     Answer as Answer, ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attack as Attack,
     Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
+    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
+    Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
+    ConceptRelevance as ConceptRelevance,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
     DepthCurve as DepthCurve, FiveAnswers as FiveAnswers,
     DepthProperties as DepthProperties, Diagnosis as Diagnosis, Disturbance as Disturbance,

@@ -19,6 +19,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, LayerError, MethodError
 
+SAID_BYTES = 2**26
 SHARE = 0.4
 """Share of the free memory that the features of a network may take."""
 
@@ -47,6 +48,13 @@ def features(model: VisionModel, pictures: Deck, layers: Sequence[str], cells: i
     return {name: torch.cat(many) for name, many in found.items()}
 
 
+def pooled_at(model: VisionModel, pictures: Deck, layer: str | None, batch: Batch) -> Tensor:
+    """Returns the features (n, p) of one layer; of the last block where the network has none of that name."""
+    known = layer in {one.name for one in model.survey.layers}
+    name = layer if layer is not None and known else block_layers(model.survey)[-1]
+    return features(model, pictures, [name], 1, batch)[name]
+
+
 def pooled(activation: Tensor, cells: int, n: int, name: str) -> Tensor:
     """Returns an activation as features (n, p): maps averaged in cells x cells cells, token rows over tokens, vectors whole."""
     if len(activation) != n:
@@ -65,4 +73,5 @@ def _check_room(model: VisionModel, bytes_: int) -> None:
     megabytes = f"{bytes_ / 2**20:,.0f} MiB"
     if bytes_ > SHARE * free_bytes(torch.device("cpu")):
         raise MethodError(f"the features of {model.name} take {megabytes}, too much: compare fewer layers or pictures")
-    note(f"features of {model.name} take {megabytes} of memory, for all pictures")
+    if bytes_ > SAID_BYTES:
+        note(f"features of {model.name} take {megabytes} of memory, for all pictures")

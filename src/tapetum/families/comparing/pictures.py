@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.streams import Source
 from tapetum.data.streams.base import picture_of
-from tapetum.data.streams.chosen import drawn
+from tapetum.data.streams.chosen import Chosen, drawn
 from tapetum.engines.batching import batch_size
 from tapetum.models.extra import refuse_extra
 from tapetum.models.vision_model import VisionModel
@@ -54,6 +54,10 @@ class Deck:
         whole = {how: many for how, many in ready.items() if len(many) == len(rows)}
         samples, sizes = tuple(self.samples[row] for row in rows), tuple(self.sizes[row] for row in rows)
         return Deck(self.source, samples, sizes, self.skipped, whole)
+
+    def chosen(self) -> Chosen:
+        """Returns the pictures as a source."""
+        return Chosen(self.source, self.samples)
 
     def image(self, row: int, how: Preprocessing) -> Tensor:
         """Returns one picture as a network takes it, (1, c, h, w)."""
