@@ -235,6 +235,26 @@ def _attack(name: str) -> Command:
     return command_for(getattr(tapetum, name), attack_files, *around)
 
 
+def _compare(_: str) -> Command:
+    from tapetum.cli.comparing import compare_folder
+
+    what = "Network: a name, the folder of a training, file.py:factory, or with --model a file of weights."
+    status = "Exit with status 1 if the agreement of maps is below this: auto (the bar of other seeds), or a number."
+    seeds = "Network of the first one's recipe with another seed, for the bar; repeat for more, at least three."
+    around = [
+        argument("a", "A", what, str),
+        argument("b", "B", what, str),
+        DATA,
+        out_option(Path("tapetum-comparison"), "an earlier report"),
+        plain_option("null", list[str] | None, None, seeds),
+        plain_option("fail_below", str | None, None, status, "--fail-if-agreement-below"),
+        plain_option("junit", Path | None, None, "File for a JUnit report of the agreement, for a CI server."),
+        plain_option("as_json_", bool, False, "Print report.json to standard output as well.", "--json"),
+    ]
+    model = plain_option("model", str | None, None, "Architecture of networks that are files of weights.")
+    return command_for(tapetum.compare, compare_folder, *around, without=("null", "below"), model=model)
+
+
 def _predict(_: str) -> Command:
     from tapetum.cli.explaining import predict_files
 
@@ -292,6 +312,9 @@ COMMANDS: Mapping[str, Named] = {
     ),
     "shape-texture": Named(
         "shape_or_texture", "Tells whether a network answers shapes or textures, where they disagree.", _cues
+    ),
+    "compare": Named(
+        "compare", "Compares two networks: answers, maps, layers. Exit status 1: maps agree less than other seeds do.", _compare
     ),
     "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
     "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),

@@ -141,7 +141,7 @@ class Comparison(Result):
     method        method of the maps, and `layers`: those of a and b at which it works
     maps          (k, 2, h, w) both networks' maps of some pictures, on the whole photograph, NaN outside a network's view
     photographs   (k, 3, s, s) these photographs, squashed to a square
-    shown         (k,) rows of these pictures: the lowest agreement first
+    shown         (k,) rows of these pictures: changed ones first, then those with the lowest agreement
     """
 
     a: str
@@ -151,17 +151,17 @@ class Comparison(Result):
     answers: tuple[tuple[str, str], ...] = field(metadata=axes("n"))
     probabilities: Tensor = field(metadata=axes("n _"))
     agreement: Tensor = field(metadata=axes("n"))
-    changed: tuple[ChangedPrediction, ...]
     cka: LayerAlignment
     units: UnitMatches
-    groups: tuple[SplitGroup, ...]
+    changed: tuple[ChangedPrediction, ...] = field(default=(), metadata=WHOLE)
+    groups: tuple[SplitGroup, ...] = field(default=(), metadata=WHOLE)
     null: SeedNull | None = field(default=None, metadata=WHOLE)
     bar: float | None = field(default=None, metadata=WHOLE)
     method: str = "grad_cam"
     layers: tuple[str | None, str | None] = (None, None)
-    maps: Tensor = field(default_factory=lambda: torch.zeros(0, 2, 1, 1))
-    photographs: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 1, 1))
-    shown: tuple[int, ...] = ()
+    maps: Tensor = field(default_factory=lambda: torch.zeros(0, 2, 1, 1), metadata=WHOLE)
+    photographs: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 1, 1), metadata=WHOLE)
+    shown: tuple[int, ...] = field(default=(), metadata=WHOLE)
     data: str = ""
     skipped: Mapping[str, str] = field(default_factory=dict[str, str])
     notes: tuple[str, ...] = field(default=(), metadata=WHOLE)

@@ -25,7 +25,7 @@ from tapetum.registry import lookup
 from tapetum.types import Batch, ChangedPrediction, Comparison, MethodError, ModelLike, Range, SeedNull
 
 SHOWN = 6
-"""Pictures whose maps are kept for the figure: those on which the networks agree least."""
+"""Pictures whose maps are kept for the figure."""
 
 SIDE_PX = 224
 """Side of the kept photographs."""
@@ -114,7 +114,7 @@ class _Work:
         null = self._null(maps, others, level) if others else None
         if twins:
             null = twin_null(a, b, pictures, named, own, level, seed, self.batch)
-        rows, truths = _worst(agreed), _truths(pictures, said)
+        rows, truths = _chosen(agreed, said), _truths(pictures, said)
         return Comparison(
             a=a.name,
             b=b.name if b.name != a.name else f"{b.name} (b)",
@@ -167,9 +167,11 @@ class _Work:
         )
 
 
-def _worst(agreed: Tensor) -> list[int]:
-    known = int(agreed.isfinite().sum())
-    return [int(row) for row in agreed.nan_to_num(nan=9).argsort(stable=True)[: min(SHOWN, known)]]
+def _chosen(agreed: Tensor, said: tuple[Answers, Answers]) -> list[int]:
+    """Returns the rows whose maps are kept: half of them changed pictures, the others those with the lowest agreement."""
+    order = [int(row) for row in agreed.nan_to_num(nan=9).argsort(stable=True)[: int(agreed.isfinite().sum())]]
+    changed = [row for row in order if said[0].names[row].casefold() != said[1].names[row].casefold()][: SHOWN // 2]
+    return [*changed, *(row for row in order if row not in changed)][:SHOWN]
 
 
 def _truths(pictures: Deck, said: tuple[Answers, Answers]) -> tuple[str | None, ...]:

@@ -1,0 +1,161 @@
+"""How often `compare` notices a drift that accuracy does not show, and how often it accuses another seed: a table of the docs.
+
+`python -m benchmarks compare` trains small networks on planted objects, with seeds that no setting was chosen on. In each of five
+families a base network is fine-tuned seven times on clean pictures, with other seeds: one is the reference, six are its null. Two
+more are fine-tuned on clean pictures, and must not be accused; two on pictures of which a share carries a cue that goes with the
+class. That share is halved, from nine tenths on, until the accuracy on clean pictures is that of the reference to within a point.
+The table is written between two marks of docs/howto/compare.md; networks are kept in build/benchmarks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import tapetum as tp
+from benchmarks.cells import Cells
+
+PAGE = Path(__file__).parents[1] / "docs" / "howto" / "compare.md"
+BEGIN, END = "<!-- made by `make bench`: compare -->", "<!-- end: compare -->"
+
+FAMILIES = (9100, 9200, 9300, 9400, 9500)
+SEEDS = 7
+"""Networks of a family that differ by their seed: the reference and six others."""
+
+KINDS = ("watermark", "border", "color", "background")
+CLASSES = ("house", "tree", "fish", "car", "cup")
+SIDE, PICTURES, TESTED, COMPARED = 48, 1000, 2000, 200
+RATE: Mapping[str, float] = {"watermark": 1.0, "border": 1.0, "color": 1.0, "background": 0.9}
+SHARES = (0.9, 0.45, 0.22, 0.11, 0.06)
+EQUAL = 0.01
+"""Largest difference of the accuracies of reference and drifted network on clean pictures."""
+
+
+def run(cache_: Path, only: Sequence[str] = ()) -> int:
+    """Measures, prints, and writes the table; 1 if fewer than nine of ten drifts are found, or a clean network is accused."""
+    begun, cells, rows = time.perf_counter(), Cells(cache_ / "drifts.jsonl"), list[dict[str, Any]]()
+    families = [int(one) for one in only] or list(FAMILIES)
+    for number, family in enumerate(families):
+        nets = Family(family, cache_ / "drifts")
+        for kind, i in _candidates(number):
+            key = (family, kind, i)
+            if key not in cells:
+                cells.add(key, **nets.measured(kind, i))
+            rows.append({"family": family, "kind": kind, **cells[key]})
+            print(f"compare: {key} {cells[key]}, {time.perf_counter() - begun:.0f} s", flush=True)
+    text = "\n".join(table(rows))
+    print(text)
+    if not only:
+        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    found, missed, accused = counts(rows, "plain")
+    return 0 if 10 * found >= 9 * (found + missed) and not accused else 1
+
+
+def _candidates(number: int) -> Iterator[tuple[str, int]]:
+    """Yields (kind, number) of the four networks of a family that are compared with its reference."""
+    yield from (("clean", 0), ("clean", 1))
+    yield from ((KINDS[(2 * number + i) % len(KINDS)], i) for i in (0, 1))
+
+
+class Family:
+    """Networks that were fine-tuned from one base network, made when they are asked for."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.seed, self.folder = seed, folder
+        self.base = tp.train(
+            self.clean(2 * PICTURES, 1), epochs=12, learning_rate=3e-3, validation=0.1, seed=seed, out=folder / f"{seed}-base"
+        ).model
+        self.plain = self.clean(TESTED, 2)
+
+    def clean(self, n: int, offset: int) -> tp.Planted:
+        return tp.planted("objects", n, SIDE, classes=CLASSES, seed=self.seed + offset)
+
+    def cued(self, n: int, offset: int, kind: str, rate: float | None = None) -> tp.Planted:
+        given = RATE[kind] if rate is None else rate
+        return tp.planted("objects", n, SIDE, classes=CLASSES, seed=self.seed + offset, shortcut=kind, rate=given)
+
+    @cache  # noqa: B019 (a family lives as long as the benchmark)
+    def reference(self, i: int) -> tp.VisionModel:
+        return self.tuned("clean", 0, i)
+
+    def tuned(self, kind: str, share: float, seed: int) -> tp.VisionModel:
+        """Returns a network fine-tuned on 1000 pictures, a share of them with the cue."""
+        parts = [self.clean(PICTURES - round(PICTURES * share), 3)]
+        parts += [self.cued(round(PICTURES * share), 4, kind)] if share else []
+        data = torch.cat([one.pixels for one in parts]), [label for one in parts for label in one.labels]
+        return tp.fine_tune(
+            self.base, data, freeze=None, epochs=5, batch=32, learning_rate=2e-3, schedule="cosine", validation=0.05, seed=seed,
+            out=self.folder / f"{self.seed}-{kind}-{share}-{seed}",
+        ).model  # fmt: skip
+
+    def measured(self, kind: str, i: int) -> dict[str, Any]:
+        """Compares one candidate with the reference on clean pictures, and on pictures like those of its training."""
+        reference, others = self.reference(0), [self.reference(seed) for seed in range(1, SEEDS)]
+        right = accuracy(reference, self.plain)
+        shown = KINDS[(self.seed // 100 + i) % len(KINDS)] if kind == "clean" else kind
+        for share in SHARES if kind != "clean" else (0.0,):
+            network = self.tuned(kind, share, 100 + i)
+            own = accuracy(network, self.plain)
+            if abs(own - right) <= EQUAL:
+                break
+        facts = {"share": share, "before": right, "after": own, "fooled": accuracy(network, self.cued(500, 5, shown, 0.0))}
+        facts["fooled_before"] = accuracy(reference, self.cued(500, 5, shown, 0.0))
+        for name, data in (("plain", self.clean(COMPARED, 6)), ("cued", self.cued(COMPARED, 7, shown))):
+            found = tp.compare(reference, network, data, null=others, n=None)
+            assert found.null is not None
+            facts[name] = {"measured": found.null.measured, "bar": found.null.bar, "p": found.null.p_value,
+                           "below": found.below, "changed": len(found.changed) / len(found)}  # fmt: skip
+        return facts
+
+
+def accuracy(model: tp.VisionModel, data: tp.Planted) -> float:
+    """Returns the share of pictures that a network gets right."""
+    with torch.no_grad():
+        said = torch.cat([model(model.preprocessing(some)).argmax(1) for some in data.pixels.split(250)])
+    labels = model.labels or ()
+    return sum(labels[i] == label for i, label in zip(said.tolist(), data.labels, strict=True)) / len(data)
+
+
+def counts(rows: Sequence[Mapping[str, Any]], data: str) -> tuple[int, int, int]:
+    """Returns how many drifts were found, how many missed, and how many clean networks accused."""
+    drifted = [bool(row[data]["below"]) for row in rows if row["kind"] != "clean"]
+    accused = sum(bool(row[data]["below"]) for row in rows if row["kind"] == "clean")
+    return sum(drifted), len(drifted) - sum(drifted), accused
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields the lines of the table: one for each kind, and the clean networks."""
+    yield "| fine-tuned on | networks | accuracy: reference, this | on pictures whose cue lies | changed answers | found, clean pictures | found, pictures with the cue |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for kind in ("clean", *KINDS):
+        some = [row for row in rows if row["kind"] == kind]
+        if some:
+            yield _line(kind, some)
+    found, missed, accused = counts(rows, "plain")
+    there, lost, blamed = counts(rows, "cued")
+    clean = sum(row["kind"] == "clean" for row in rows)
+    yield ""
+    yield (
+        f"**{found} of {found + missed} drifts found, {accused} of {clean} clean networks accused** on clean pictures; on pictures "
+        f"with the cue {there} of {there + lost} found, {blamed} of {clean} accused."
+    )
+
+
+def _line(kind: str, some: Sequence[Mapping[str, Any]]) -> str:
+    def mean(name: str) -> float:
+        return 100 * sum(row[name] for row in some) / len(some)
+
+    shares = sorted({f"{row['share']:.0%}" for row in some}, key=lambda one: -float(one[:-1]))
+    what = "clean pictures, other seeds" if kind == "clean" else f"a {kind} cue in {', '.join(shares)}"
+    changed = 100 * sum(row["plain"]["changed"] for row in some) / len(some)
+    hits = [f"{sum(bool(row[data]['below']) for row in some)} of {len(some)}" for data in ("plain", "cued")]
+    return (
+        f"| {what} | {len(some)} | {mean('before'):.1f} %, {mean('after'):.1f} % | {mean('fooled_before'):.0f} %, {mean('fooled'):.0f} % "
+        f"| {changed:.1f} % | {hits[0]} | {hits[1]} |"
+    )
