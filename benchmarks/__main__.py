@@ -1,6 +1,6 @@
-"""`make bench`: speed against the peers, pointing, pictures, scans, the exam, verdicts, audits; `sweep`, `quality` by name.
+"""`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, drifts; `sweep` and `quality` by name.
 
-python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [sweep] [quality]
+python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [compare] [sweep] [quality]
     [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
@@ -17,8 +17,8 @@ import torch
 from benchmarks.harness import Pair, Row, measure, table
 from tapetum.runners.allocator import keep_large_blocks
 
-TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "sweep", "quality")
-USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit")
+TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "compare", "sweep", "quality")
+USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "compare")
 
 
 def main(arguments: list[str]) -> int:
@@ -63,6 +63,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import audit
 
             codes.append(audit.run(given.cache, given.only))
+        elif name == "compare":
+            from benchmarks import drifts
+
+            codes.append(drifts.run(given.cache, given.only))
         elif name == "quality":
             from benchmarks import quality
 

@@ -1,10 +1,10 @@
 """How often `compare` notices a drift that accuracy does not show, and how often it accuses another seed: a table of the docs.
 
-`python -m benchmarks compare` trains small networks on planted objects, with seeds that no setting was chosen on. In each of five
-families a base network is fine-tuned seven times on clean pictures, with other seeds: one is the reference, six are its null. Two
-more are fine-tuned on clean pictures, and must not be accused; two on pictures of which a share carries a cue that goes with the
-class. That share is halved, from nine tenths on, until the accuracy on clean pictures is that of the reference to within a point.
-The table is written between two marks of docs/howto/compare.md; networks are kept in build/benchmarks.
+`python -m benchmarks compare` trains small networks on planted objects, with seeds that no setting was chosen on. In each of
+five families a base network is fine-tuned seven times on clean pictures, with other seeds: one is the reference, six are its
+null. Two more are fine-tuned on clean pictures, and must not be accused; two on pictures of which a share carries a cue that
+goes with the class: the largest share that leaves the accuracy on clean pictures within a point of that of the reference. The
+table is written between two marks of docs/howto/compare.md; networks are kept in build/benchmarks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ KINDS = ("watermark", "border", "color", "background")
 CLASSES = ("house", "tree", "fish", "car", "cup")
 SIDE, PICTURES, TESTED, COMPARED = 48, 1000, 2000, 200
 RATE: Mapping[str, float] = {"watermark": 1.0, "border": 1.0, "color": 1.0, "background": 0.9}
-SHARES = (0.9, 0.45, 0.22, 0.11, 0.06)
+SHARES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+WHERE = ("found on clean pictures", "found on pictures with the cue")
 EQUAL = 0.01
 """Largest difference of the accuracies of reference and drifted network on clean pictures."""
 
@@ -131,8 +132,9 @@ def counts(rows: Sequence[Mapping[str, Any]], data: str) -> tuple[int, int, int]
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields the lines of the table: one for each kind, and the clean networks."""
-    yield "| fine-tuned on | networks | accuracy: reference, this | on pictures whose cue lies | changed answers | found, clean pictures | found, pictures with the cue |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    head = ("fine-tuned on", "networks", "right: reference, this", "right where the cue lies", "changed", *WHERE)
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
     for kind in ("clean", *KINDS):
         some = [row for row in rows if row["kind"] == kind]
         if some:
@@ -142,8 +144,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     clean = sum(row["kind"] == "clean" for row in rows)
     yield ""
     yield (
-        f"**{found} of {found + missed} drifts found, {accused} of {clean} clean networks accused** on clean pictures; on pictures "
-        f"with the cue {there} of {there + lost} found, {blamed} of {clean} accused."
+        f"**{found} of {found + missed} drifts found, {accused} of {clean} clean networks accused** on clean pictures; on "
+        f"pictures with the cue {there} of {there + lost} found, {blamed} of {clean} accused."
     )
 
 
@@ -155,7 +157,5 @@ def _line(kind: str, some: Sequence[Mapping[str, Any]]) -> str:
     what = "clean pictures, other seeds" if kind == "clean" else f"a {kind} cue in {', '.join(shares)}"
     changed = 100 * sum(row["plain"]["changed"] for row in some) / len(some)
     hits = [f"{sum(bool(row[data]['below']) for row in some)} of {len(some)}" for data in ("plain", "cued")]
-    return (
-        f"| {what} | {len(some)} | {mean('before'):.1f} %, {mean('after'):.1f} % | {mean('fooled_before'):.0f} %, {mean('fooled'):.0f} % "
-        f"| {changed:.1f} % | {hits[0]} | {hits[1]} |"
-    )
+    right, fooled = f"{mean('before'):.1f} %, {mean('after'):.1f} %", f"{mean('fooled_before'):.0f} %, {mean('fooled'):.0f} %"
+    return f"| {what} | {len(some)} | {right} | {fooled} | {changed:.1f} % | {hits[0]} | {hits[1]} |"

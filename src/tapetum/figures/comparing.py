@@ -12,8 +12,9 @@ from torch import Tensor
 from tapetum.figures import canvas
 from tapetum.figures.alignments import NUMBERED, matrix
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import SCALE, overlay
+from tapetum.figures.overlay import SCALE, overlay, with_words
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
+from tapetum.figures.words import WORDS
 from tapetum.registry import lookup
 from tapetum.types import Comparison
 
@@ -33,8 +34,8 @@ def _(result: Comparison) -> Figure:
     histogram, seeds, layers = parts[0].subplots(1, 3, width_ratios=[1, 1, 1.25])
     _pictures(histogram, result)
     _seeds(seeds, result)
-    canvas.heading(layers, f"likeness of layers: CKA, {result.cka.pictures} pictures")
     matrix(layers, result.cka)
+    canvas.heading(layers, "likeness of layers: CKA")
     if max(result.cka.values.shape) > NUMBERED:
         layers.tick_params(labelsize=NOTE_PT - 2.5)
     if k:
@@ -86,7 +87,7 @@ def _maps(part: Any, result: Comparison) -> None:
     """Draws a column for each kept picture: the map of the first network above that of the second."""
     k = len(result.shown)
     part.suptitle(
-        f"pictures with another answer, then those with the lowest agreement · maps of the class that {result.a} predicts, {SCALE}",
+        f"pictures with another answer, then the lowest agreement · maps of the class that {result.a} predicts, {SCALE}",
         fontsize=LABEL_PT, color=LIGHT.muted, x=0.01, ha="left", parse_math=False,
     )  # fmt: skip
     panels = canvas.panels(part, 2, max(k, 4))
@@ -106,6 +107,8 @@ def _over(result: Comparison, column: int, line: int) -> Tensor:
     smooth = F.interpolate(values.nan_to_num(0.0)[None, None], size, mode="bilinear", align_corners=False)[0, 0]
     outside = F.interpolate(hidden[None, None].float(), size)[0, 0] > 0
     kind = lookup(result.method).reduce
+    if kind == "positive" and not bool((values > 0).any()):
+        return with_words(photo.float(), WORDS["no_positive_evidence"])
     shown = smooth.abs() if kind == "max_abs" else smooth.clamp(min=0) if kind == "positive" else smooth
     return overlay(photo.float(), torch.where(outside, torch.nan, shown), kind)
 

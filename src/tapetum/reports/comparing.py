@@ -107,9 +107,8 @@ def _groups(result: Comparison) -> Markup | None:
 
 def as_json(result: Comparison) -> dict[str, Any]:
     """Returns the comparison as JSON types; numbers that are not finite become null."""
-    rows = zip(
-        result.pictures, result.truths, result.answers, listed(result.probabilities), listed(result.agreement), strict=True
-    )
+    numbers = listed(result.probabilities), listed(result.agreement)
+    rows = zip(result.pictures, result.truths, result.answers, *numbers, strict=True)
     null = result.null
     return nan_as_null(
         {
