@@ -97,8 +97,9 @@ def _changed(result: Comparison) -> Markup | None:
 
 
 def _groups(result: Comparison) -> Markup | None:
+    keepers = {"a": result.a, "b": result.b}
     lines = [
-        f"{result.a if one.keeper == 'a' else result.b} keeps them together ({one.near:.2f}), the other does not ({one.far:.2f})"
+        f"{keepers[one.keeper]} keeps them together ({one.near:.2f}), the other does not ({one.far:.2f})"
         f"{'' if one.p_value is None else f', p = {one.p_value:.2g}'}: {', '.join(one.pictures)}"
         for one in result.groups
     ]
