@@ -105,8 +105,10 @@ class Family:
             own = accuracy(network, self.plain)
             if abs(own - right) <= EQUAL:
                 break
-        facts = {"share": share, "before": right, "after": own, "fooled": accuracy(network, self.cued(500, 5, shown, 0.0))}
-        facts["fooled_before"] = accuracy(reference, self.cued(500, 5, shown, 0.0))
+        true, false = (self.cued(500, 5, shown, rate) for rate in (1.0, 0.0))
+        facts: dict[str, Any] = {"share": share, "before": right, "after": own, "cue": shown}
+        facts["helped"] = [accuracy(one, true) for one in (reference, network)]
+        facts["misled"] = [accuracy(one, false) for one in (reference, network)]
         for name, data in (("plain", self.clean(COMPARED, 6)), ("cued", self.cued(COMPARED, 7, shown))):
             found = tp.compare(reference, network, data, null=others, n=None)
             assert found.null is not None
@@ -132,7 +134,7 @@ def counts(rows: Sequence[Mapping[str, Any]], data: str) -> tuple[int, int, int]
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields the lines of the table: one for each kind, and the clean networks."""
-    head = ("fine-tuned on", "networks", "right: reference, this", "right where the cue lies", "changed", *WHERE)
+    head = ("fine-tuned on", "networks", "right: reference, this", "right where the cue is true, false", "changed", *WHERE)
     yield f"| {' | '.join(head)} |"
     yield f"|{' --- |' * len(head)}"
     for kind in ("clean", *KINDS):
@@ -157,5 +159,6 @@ def _line(kind: str, some: Sequence[Mapping[str, Any]]) -> str:
     what = "clean pictures, other seeds" if kind == "clean" else f"a {kind} cue in {', '.join(shares)}"
     changed = 100 * sum(row["plain"]["changed"] for row in some) / len(some)
     hits = [f"{sum(bool(row[data]['below']) for row in some)} of {len(some)}" for data in ("plain", "cued")]
-    right, fooled = f"{mean('before'):.1f} %, {mean('after'):.1f} %", f"{mean('fooled_before'):.0f} %, {mean('fooled'):.0f} %"
-    return f"| {what} | {len(some)} | {right} | {fooled} | {changed:.1f} % | {hits[0]} | {hits[1]} |"
+    right = f"{mean('before'):.1f} %, {mean('after'):.1f} %"
+    cue = ", ".join(f"{100 * sum(row[name][1] for row in some) / len(some):.0f} %" for name in ("helped", "misled"))
+    return f"| {what} | {len(some)} | {right} | {'-' if kind == 'clean' else cue} | {changed:.1f} % | {hits[0]} | {hits[1]} |"
