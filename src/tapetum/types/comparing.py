@@ -217,7 +217,11 @@ class Comparison(Result):
         if not n or not self.answers[0][0]:
             return ""
         counts = {kind: sum(one.outcome == kind for one in self.changed) for kind in ("better", "worse")}
-        known = "" if self.accuracy is None else f", {counts['better']} to the right class and {counts['worse']} away from it"
+        known = (
+            ""
+            if self.accuracy is None or not self.changed
+            else f", {counts['better']} to the right class and {counts['worse']} away from it"
+        )
         return f"{len(self.changed)} of {n} predictions changed{known}."
 
     def _on_groups(self) -> str:
