@@ -74,6 +74,7 @@ def of_data(folder: Path) -> Iterator[Any]:
     yield tp.activation_atlas(model, folder, "second", positions=8, grid=2, layout="pca", n_steps=1)
     yield tp.explain(model, pictures(1)[0].clamp(0, 1).float(), methods="grad_cam", evidence=False)
     yield tp.cka(model, shared("in_place"), folder)
+    yield tp.compare(model, shared("in_place"), folder, null=[shared("functional"), shared("reused"), model])
     yield tp.rank_methods(model, folder, methods="saliency,random_attribution", n=3, workers=1)
     many = folder.with_name("many")
     many.mkdir(exist_ok=True)

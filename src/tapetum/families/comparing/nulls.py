@@ -8,7 +8,7 @@ agreement is then that of pairs of twins on the other half.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from typing import Literal
 
@@ -57,7 +57,9 @@ def seen(model: ModelLike, pictures: Deck, named: Sequence[str], maker: Maker, l
     """Makes the maps of one network of another seed, and reads its deepest features."""
     with border(model, None, "model") as (network, _):
         own = answers(network, pictures.take([0]), batch)
-        maps, _ = maker.maps(network, pictures, class_targets(named, own, network))
+        known = maker.layer in {one.name for one in network.survey.layers}  # a network of another make chooses its own
+        here = maker if known else replace(maker, layer=None)
+        maps, _ = here.maps(network, pictures, class_targets(named, own, network))
         found = pooled_at(network, pictures, layer, batch)
         return Seen(network.name, maps, places(found))
 
