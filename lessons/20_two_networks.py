@@ -53,6 +53,8 @@ honest = tp.train(fair, seed=100, **how).model
 cheat = tp.train(biased, seed=100, **how).model
 old.name, honest.name, cheat.name = "old", "honest", "cheat"
 
+# %%
+
 
 def right(network, pictures):
     return tp.check_predictions(network, pictures, of="all").accuracy
