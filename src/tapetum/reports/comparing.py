@@ -101,7 +101,7 @@ def _groups(result: Comparison) -> Markup | None:
     lines = [
         f"{keepers[one.keeper]} keeps them together ({one.near:.2f}), the other does not ({one.far:.2f})"
         f"{'' if one.p_value is None else f', p = {one.p_value:.2g}'}: {', '.join(one.pictures)}"
-        for one in result.groups
+        for one in result.telling_groups
     ]
     return _list("Pictures that one network keeps together", lines)
 

@@ -20,6 +20,9 @@ Outcome: TypeAlias = Literal["better", "worse", "neither", "unknown"]
 
 Network: TypeAlias = Literal["a", "b"]
 
+UNUSUAL = 0.2
+"""Largest p-value of a group that is printed."""
+
 FEW = 10
 """Number of changed predictions that are printed."""
 
@@ -191,6 +194,11 @@ class Comparison(Result):
         return None if self.bar is None or self.bar <= -1 or math.isnan(self.measured) else self.measured < self.bar
 
     @property
+    def telling_groups(self) -> tuple[SplitGroup, ...]:
+        """The groups that are worth a look: without a p-value, or more split than at least four of five pairs of other seeds."""
+        return tuple(one for one in self.groups if one.p_value is None or one.p_value <= UNUSUAL)
+
+    @property
     def verdict(self) -> str:
         """What follows, in words."""
         return " ".join(part for part in (self._on_maps(), self._on_answers(), self._on_groups()) if part)
@@ -248,7 +256,7 @@ class Comparison(Result):
 
     def _group_lines(self) -> list[str]:
         found: list[str] = []
-        for one in self.groups:
+        for one in self.telling_groups:
             keeper, other = (self.a, self.b) if one.keeper == "a" else (self.b, self.a)
             names = ", ".join(one.pictures[:4]) + (", ..." if len(one.pictures) > 4 else "")
             p = "" if one.p_value is None else f", p = {one.p_value:.2g}"
