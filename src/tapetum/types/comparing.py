@@ -195,7 +195,7 @@ class Comparison(Result):
 
     @property
     def telling_groups(self) -> tuple[SplitGroup, ...]:
-        """The groups that are worth a look: without a p-value, or more split than at least four of five pairs of other seeds."""
+        """The groups that are worth a look: without a p-value, or more split than four of five pairs of other seeds."""
         return tuple(one for one in self.groups if one.p_value is None or one.p_value <= UNUSUAL)
 
     @property
