@@ -3,8 +3,9 @@
 `python -m benchmarks compare` trains small networks on planted objects, with seeds that no setting was chosen on. In each of
 two families a base network is fine-tuned seven times on clean pictures, with other seeds: one is the reference, six are its
 null. Five more are fine-tuned on clean pictures, and must not be accused; five on pictures of which a share carries a cue that
-goes with the class: the largest share that leaves the accuracy on clean pictures within a point; what misses that, or
-does not use its cue, does not count. The table is written between two marks of docs/howto/compare.md; networks are kept in build/benchmarks.
+goes with the class: the largest share that leaves the accuracy on clean pictures within a point; what misses that, or does not
+use its cue, does not count. The table is written between two marks of docs/howto/compare.md; networks are kept in
+build/benchmarks.
 """
 
 from __future__ import annotations
