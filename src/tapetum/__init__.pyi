@@ -60,9 +60,7 @@ from tapetum.reports.reproducing import reproduce as reproduce
 from tapetum.store import open as open, save as save
 from tapetum.training import check_predictions as check_predictions, fine_tune as fine_tune, train as train
 from tapetum.types import (
-    Answer as Answer, ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attack as Attack,
-    Attribution as Attribution,
-    Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
+    Answer as Answer, Attack as Attack,
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
     ConceptRelevance as ConceptRelevance,

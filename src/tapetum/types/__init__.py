@@ -2,8 +2,8 @@
 
 # pyright: reportUnusedImport=false
 from tapetum.types.activation_maps import ActivationMaps
-from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.alignments import LayerAlignment
+from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.atlases import ActivationAtlas, MapCell
 from tapetum.types.attacks import Attack, Disturbance, ShortestRepair
 from tapetum.types.attributions import Attribution, Reduce, Status
