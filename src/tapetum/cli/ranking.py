@@ -38,7 +38,7 @@ def rank_folder(
     def watch(event: Progress) -> bool | None:
         nonlocal last
         last = event
-        return said(event)
+        return told(event)
 
     try:
         with bar("rank") as drawn, watching(watch):
