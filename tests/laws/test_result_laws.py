@@ -20,6 +20,7 @@ import pytest
 import test_inspection_laws
 import test_rendering_laws
 import torch
+from cheats import accused
 from PIL import Image
 from sameness import same
 from zoo import SIDE, pictures, shared
@@ -57,6 +58,7 @@ def made(folder: Path) -> Iterator[Any]:
     yield judged, judged.of(0, 1)
     yield tp.toy_selectivity(), tp.filter_image(pictures(1)[0].clamp(0, 1).float(), "sobel_x")
     yield tp.exam_methods(["saliency", "attention_rollout"], n=1), tp.exam_metrics(["relevance_mass", "relevance_rank"], n=1)
+    yield accused()
     yield from of_data(folder)
 
 

@@ -134,7 +134,7 @@ def _write(
     about: dict[str, Any] = {"model": model.source, "refused": refused, "versions": versions(), "seed": plan.seed}
     content = machine.as_json(explanations, names, results, **about)
     weights = None if model.weights == "default" else model.weights
-    facts = _facts(model, explanations[0].outputs)
+    facts = model_facts(model, explanations[0].outputs)
     write_report(folder, explanations, weights=weights, told=told, model_facts=facts, **about)
     now_there = files_named(folder, content)
     stale = {path for task in tasks for path in (folder / task.stem).glob("*.png") if is_picture(path)}
@@ -143,7 +143,8 @@ def _write(
     return content
 
 
-def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
+def model_facts(model: VisionModel, outputs: str) -> dict[str, str]:
+    """Returns what a report says of its model, as words for its head."""
     count = sum(tensor.numel() for tensor in model.module.parameters())
     read = model.preprocessing
     mean, std = (", ".join(f"{one:.4g}" for one in row) for row in (read.mean, read.std))

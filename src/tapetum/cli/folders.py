@@ -16,7 +16,10 @@ from tapetum.keeping.places import ELSEWHERE, made
 from tapetum.keeping.whole import LEFTOVER, clear_leftovers, move_contents, take_place, work_folder
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
-REPORT = ("report.html", "report.json")
+CONTENT = ("report.json", "audit.json")
+"""Names of the file that holds a report's content and names all its files; which one depends on the command."""
+
+REPORT = ("report.html", *CONTENT)
 SAVED = ("arrays.npz", "manifest.json")
 
 
@@ -86,10 +89,10 @@ def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
 # --- an earlier report
 
 
-def earlier_report(folder: Path) -> dict[str, Any]:
-    """Returns the content of a folder's report.json; {} if it is missing or not by tapetum."""
+def earlier_report(folder: Path, name: str = "report.json") -> dict[str, Any]:
+    """Returns the content of a folder's report.json or audit.json; {} if it is missing or not by tapetum."""
     try:
-        return table_in(folder / "report.json")
+        return table_in(folder / name)
     except TapetumError:
         return {}
 
@@ -103,17 +106,17 @@ def file_named(folder: Path, name: Any) -> Path | None:
 
 
 def report_files(folder: Path) -> set[Path]:
-    """Returns the files of an earlier report that its report.json names; an empty set if that is not by tapetum."""
-    found = files_named(folder, earlier_report(folder))
+    """Returns the files of an earlier report that its report.json or audit.json names; an empty set if that is not ours."""
+    found = {path for name in CONTENT for path in files_named(folder, earlier_report(folder, name), name)}
     return {path for path in found if path.name in (*REPORT, *SAVED) or is_picture(path)}
 
 
-def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
-    """Returns the paths inside `folder` that the content of a report.json names."""
+def files_named(folder: Path, content: Mapping[str, Any], own: str = "report.json") -> set[Path]:
+    """Returns the paths inside `folder` that the content of a report.json, or of the file called `own`, names."""
     images = content.get("images")
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
         return set()
-    names: list[Any] = [*REPORT]
+    names: list[Any] = ["report.html", own]
     for image in images:
         maps = image.get("attributions")
         names += [one.get("file") for one in (maps if isinstance(maps, list) else ()) if isinstance(one, dict)]

@@ -151,6 +151,20 @@ def _cues(name: str) -> Command:
     return command_for(getattr(tapetum, name), answer_cues, *around, without=("categories",))
 
 
+def _audit(name: str) -> Command:
+    from tapetum.cli.auditing import audit_folder
+
+    masks = "Folder of pictures of the same names, white on the object; by default the object is what stands out."
+    around = [
+        DATA,
+        out_option(Path("tapetum-audit"), "an earlier report"),
+        plain_option("masks", str | None, None, masks),
+        plain_option("fail_if_shortcut", bool, False, "End with status 1 if a shortcut was found.", "--fail-if-shortcut"),
+        plain_option("as_json", bool, False, "Print audit.json to standard output as well.", "--json"),
+    ]
+    return command_for(getattr(tapetum, name), audit_folder, *around, without=("masks",))
+
+
 def _atlas(_: str) -> Command:
     from tapetum.atlas.build import build
     from tapetum.cli.atlas_build import build_atlas
@@ -315,6 +329,9 @@ COMMANDS: Mapping[str, Named] = {
     ),
     "compare": Named(
         "compare", "Compares two networks: answers, maps, layers. Exit status 1: maps agree less than other seeds do.", _compare
+    ),
+    "audit": Named(
+        "audit", "Finds out whether a classifier cheats: cues that its answers follow, shown by experiments; a report.", _audit
     ),
     "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
     "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),

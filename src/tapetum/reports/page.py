@@ -62,7 +62,7 @@ def write_report(
         _footer(options, [part.file for part in parts], versions, seed),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    return write_page(folder / "report.html", title, body, _style(parts), _resource("page.js"))
+    return write_page(folder / "report.html", title, body, _style(parts), resource("page.js"))
 
 
 class _ImagePart(NamedTuple):
@@ -110,7 +110,7 @@ def _style(parts: Sequence[_ImagePart]) -> str:
     """Returns the page's CSS: style sheet, colour scales, and each image's crop as a background, embedded only once."""
     ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
     scales = [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
-    return "\n".join([_resource("page.css"), *scales, *(part.crop for part in parts)])
+    return "\n".join([resource("page.css"), *scales, *(part.crop for part in parts)])
 
 
 def _thumb(explanation: Explanation, i: int) -> Markup:
@@ -269,9 +269,15 @@ def verdict(question: Question) -> str:
 
 def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
     command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), *options])
+    return made_by(command, {**versions, "seed": str(seed)})
+
+
+def made_by(command: str, pairs: Mapping[str, str]) -> Markup:
+    """Ends a page: the command that makes it again, and what it was made with."""
     again = tag("p", "To make this page again: ", tag("code", command))
-    return tag("footer", tag("h2", "How this was made"), again, facts({**versions, "seed": str(seed)}, "facts"))
+    return tag("footer", tag("h2", "How this was made"), again, facts(pairs, "facts"))
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """Returns the text of a file that lies beside this module."""
     return files("tapetum.reports").joinpath(name).read_text("utf-8")

@@ -1,0 +1,92 @@
+"""`tapetum audit DATA --model M`: whether a classifier cheats: a report, the numbers for other programs, a figure."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tapetum.cli.batches import say_skipped
+from tapetum.cli.explaining import model_facts
+from tapetum.cli.folders import checked_folder, complete
+from tapetum.cli.models import ModelChoice
+from tapetum.cli.terminal import STOPPED, bar, fail, remark, say
+from tapetum.data.streams import as_source
+from tapetum.families.audits.auditing import audit
+from tapetum.figures import show
+from tapetum.keeping.provenance import now
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import Progress, Watcher, watching
+from tapetum.reports.audits import content_of, write_audit
+from tapetum.reports.machine import write_json
+from tapetum.reports.provenance import of_model, write_figure
+from tapetum.store import save
+from tapetum.types import Audit, Cancelled
+
+
+def audit_folder(
+    *,
+    data: str,
+    model: ModelChoice,
+    out: Path,
+    masks: str | None,
+    fail_if_shortcut: bool,
+    as_json: bool,
+    keywords: dict[str, Any],
+) -> int:
+    """Audits a model on a data set and writes a report; returns status 0, or 1 if pictures were skipped or it should fail."""
+    folder = checked_folder(out)
+    network, source, started = model.load(), as_source(data), now()
+    try:
+        with bar("audit") as drawn, watching(_telling(drawn)):
+            found = audit(network, source, masks=masks, **keywords)
+    except (KeyboardInterrupt, Cancelled):
+        fail("stopped: nothing was written")
+        raise SystemExit(STOPPED) from None
+    parameters = {**keywords, "data": data, "masks": masks}
+    facts = {**of_model(network), "method": "audit", "parameters": parameters, "started": started}
+    content = _write(folder, found, network, model, facts)
+    say(json.dumps(content, indent=1, ensure_ascii=False) if as_json else str(found))
+    for sentence in found.notes:
+        remark(sentence)
+    if not as_json:
+        say(str(out / "report.html"))
+    say_skipped(found.skipped.items(), "audit.json")
+    return 1 if found.skipped or (fail_if_shortcut and found.suspicions) else 0
+
+
+def _telling(watcher: Watcher) -> Watcher:
+    """Says what will be done and, after the first answers, for how long, also where no bar is drawn; passes all events on."""
+    said: set[str] = set()
+    begun: dict[str, float] = {}
+
+    def watch(event: Progress) -> bool | None:
+        stage = event.stage or ""
+        if stage and stage not in begun and ": " not in stage:
+            begun[stage] = time.perf_counter()
+            remark(f"{stage}: {event.total:,} {event.unit}")
+        elif stage in begun and event.unit == "answers" and stage not in said and event.done >= event.total / 50:
+            said.add(stage)
+            rest = (time.perf_counter() - begun[stage]) / event.done * (event.total - event.done)
+            remark(f"{stage}: about {_length(rest)}")
+        return watcher(event)
+
+    return watch
+
+
+def _length(seconds: float) -> str:
+    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} minutes"
+
+
+def _write(folder: Path, found: Audit, network: VisionModel, model: ModelChoice, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Writes the report, the figure and the saved result, all or nothing; returns the content of audit.json."""
+    pictures = [{"files": [], "picture": "audit.png", "result": "audit"}]
+    content = content_of(found, {**facts, "images": pictures})
+    with complete(folder) as work:
+        write_figure(work / "audit.png", show(found), facts)
+        save(found, work / "audit")
+        write_audit(work / "report.html", found, facts, model_facts(network, ""), model.words)
+        write_json(work / "audit.json", content)
+    return content

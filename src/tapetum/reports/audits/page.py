@@ -1,0 +1,235 @@
+"""Writes the page of an audit: the verdict first, each suspicion with pictures, what to do, and what is not known."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.data.images import data_uri
+from tapetum.data.preprocessing import thumbnail
+from tapetum.reports.audits import charts, words
+from tapetum.reports.fragments import facts
+from tapetum.reports.markup import Markup, tag
+from tapetum.reports.page import made_by, resource, write_page
+from tapetum.reports.words import percent
+from tapetum.types import Audit, Suspicion
+
+PICTURE_PX = 224
+PAIRS, SHOWN = 6, 12
+"""Pairs of pictures of a suspicion, and suspicions with pictures, at most."""
+
+SMALL_PX = 100
+"""Side under which the pixels of a picture are shown as squares."""
+
+
+def write_audit(
+    path: Path, found: Audit, made: Mapping[str, Any], model_facts: Mapping[str, str], told: Sequence[str] = ()
+) -> Path:
+    """Writes the page of an audit and returns its path. The page contains its pictures and loads nothing.
+
+    made   how the audit was made, as in audit.json: parameters, versions, hashes, times
+    told   options that describe the model, for the command that makes the page again
+    """
+    head = words.headline(found)
+    top = tag(
+        "header",
+        tag("p", "tapetum", class_="mark"),
+        tag("h1", head),
+        tag("p", words.verdict(found), class_="verdict"),
+        facts(_about(found, model_facts), "facts"),
+        class_="top",
+    )
+    sections = (
+        _found(found),
+        _advice(found),
+        _asked(found),
+        _section("What the answers rest on", _reliance(found)),
+        _section("What goes with the classes in the pictures themselves", _properties(found)),
+        _section("How sure this is", _certainty(found)),
+        _skipped(found.skipped),
+    )
+    body = (
+        tag("a", "Skip to what was found", href="#main", class_="skip"),
+        top,
+        tag("main", sections, id="main"),
+        made_by(_command(made, told), _provenance(made)),
+    )
+    style = f"{resource('page.css')}\n{resource('audits/page.css')}"
+    return write_page(path, f"{head}: {found.model} on {found.data}", body, style)
+
+
+def _about(found: Audit, model_facts: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **{name: value for name, value in model_facts.items() if name in ("Model", "Weights", "Input")},
+        "Data": f"{found.data}, {found.n} pictures of {len(found.classes)} classes",
+        "Right answers": percent(found.accuracy),
+        "Objects": "from masks" if found.masked else "what stands out",
+    }
+
+
+def _section(title: str, *children: Any, **attributes: Any) -> Markup:
+    return tag("section", tag("h2", title), children, class_="part", **attributes)
+
+
+# --- what was found
+
+
+def _found(found: Audit) -> Markup | None:
+    if not found.suspicions:
+        return None
+    ranked = [_suspicion(found, place) for place in range(min(SHOWN, len(found.suspicions)))]
+    left = len(found.suspicions) - SHOWN
+    more = tag("p", f"{left} weaker ones are in the table alone.", class_="note") if left > 0 else None
+    return _section("What was found, strongest first", _ranked(found), ranked, more)
+
+
+def _asked(found: Audit) -> Markup:
+    lead = (
+        "Every picture took a cue of another one, drawn without a look at classes. A dot is a class: by how many points its "
+        "probability rises on pictures of other classes when the cue comes from one of its own. Filled dots were found; the "
+        "line across a row is the least effect that counts."
+    )
+    return _section("What was moved, and what followed", tag("p", lead, class_="lead"), charts.effects(found))
+
+
+def _ranked(found: Audit) -> Markup:
+    head = [tag("th", name, scope="col") for name in ("Cue", "Towards", "Effect, points", "95 %", "p", "Flips")]
+    rows = [
+        tag(
+            "tr",
+            tag("th", words.capital(words.NAMES[one.kind]), scope="row"),
+            [tag("td", cell) for cell in _cells(one)],
+        )
+        for one in found.suspicions
+    ]
+    caption = tag(
+        "caption", "Flips: share of other classes' pictures answered so with the cue, and with that of another class."
+    )
+    return tag("div", tag("table", caption, tag("thead", tag("tr", head)), tag("tbody", rows)), class_="scroll ranked")
+
+
+def _cells(one: Suspicion) -> tuple[str, ...]:
+    low, high = one.interval
+    span, p = f"{words.pts(low)} to {words.pts(high)}", f"{one.p_value:.2g}"
+    return one.label, f"+{words.pts(one.effect)}", span, p, " against ".join(map(words.share, one.flips))
+
+
+def _suspicion(found: Audit, place: int) -> Markup:
+    one = found.suspicions[place]
+    same = words.same_cue(one, found.suspicions)
+    new = all(other.kind != one.kind for other in found.suspicions[:place])
+    title = tag("h3", f"{place + 1}. ", tag("em", one.label), f" follows {words.NAMES[one.kind]}")
+    done = tag("p", f"The experiment: {words.MOVED[one.kind]}.", class_="note") if new else None
+    pairs = [_pair(one, row) for row in range(min(PAIRS if new else PAIRS // 2, len(one.examples)))]
+    lead = tag("p", "Pictures that changed most, before and after:", class_="note") if pairs else None
+    parts = (
+        title,
+        tag("p", words.experiment(one), class_="said"),
+        tag("p", same, class_="same") if same else None,
+        done,
+        lead,
+        tag("div", pairs, class_="pairs"),
+    )
+    return tag("article", parts, class_="suspicion")
+
+
+def _pair(one: Suspicion, row: int) -> Markup:
+    before, after = one.chances[row].tolist()
+    name, giver, cue = one.examples[row], one.givers[row], words.NAMES[one.kind]
+    first = _picture(one.before[row], f"{name} as it is: {words.share(before)} {one.label}")
+    second = _picture(one.after[row], f"{name} with {cue} of {giver}: {words.share(after)} {one.label}")
+    chance = tag("strong", f"{words.share(before)} → {words.share(after)} ", tag("em", one.label))
+    caption = tag("figcaption", chance, tag("span", f"{name}, {cue} from {giver}"))
+    return tag("figure", tag("div", first, second, class_="both"), caption)
+
+
+def _picture(pixels: Tensor, alt: str) -> Markup:
+    height, width = pixels.shape[-2:]
+    small = thumbnail(pixels[None].float().clamp(0, 1), PICTURE_PX)[0]
+    kind = "squares" if max(height, width) < SMALL_PX else None
+    return tag("img", src=data_uri(small), alt=alt, width=width, height=height, class_=kind, decoding="async")
+
+
+def _advice(found: Audit) -> Markup | None:
+    if not found.suspicions:
+        return None
+    items = [tag("li", tag("strong", f"{name}. "), said) for name, said in words.advice(found)]
+    return _section("What to do", tag("ol", items, class_="steps"), [tag("p", said) for said in words.AGAIN])
+
+
+# --- what it rests on
+
+
+def _reliance(found: Audit) -> list[Markup | None]:
+    lead = tag(
+        "p",
+        "By how many points the probability of a picture's own class falls when its object, or its surroundings, are another "
+        "class's.",
+        class_="lead",
+    )
+    order = charts.by_surroundings(found)
+    said = [words.reliance(found.classes[i], found.reliance[i].tolist()) for i in order]
+    left = len(found.classes) - len(order)
+    more = tag("p", f"{left} other classes are in audit.json.", class_="note") if left else None
+    return [lead, charts.reliance(found, order), tag("ul", [tag("li", one) for one in said], class_="sentences"), more]
+
+
+def _properties(found: Audit) -> Markup:
+    said = words.properties(found)
+    if not said:
+        names = words.listing([one.name for one in found.properties], 20)
+        return tag("p", f"Nothing: neither the classes nor the mistakes go with any of these: {names}.")
+    lead = (
+        "No model is asked here. What goes with the classes can be learned in place of them; whether it was learned is what "
+        f"the experiments above test. {len(found.properties)} properties were compared; p-values are corrected for all."
+    )
+    return Markup(tag("p", lead, class_="lead") + tag("ul", [tag("li", one) for one in said], class_="sentences"))
+
+
+# --- how sure
+
+
+def _certainty(found: Audit) -> list[Markup | None]:
+    receipt = found.receipt
+    if receipt is None:
+        note = (
+            "No receipt was asked for. With --twins 20, small networks are trained in your setting, half of them with a cue "
+            "planted, and audited blind: the share found is the answer to how much of what is there would be found."
+        )
+        return [tag("p", note), _list(words.certainty(found))]
+    said = words.capital(str(receipt).partition(" (")[0]) + "."
+    rows = [
+        tag("li", tag("span", words.NAMES.get(kind, kind), class_="name"), tag("span", f"{hits} of {planted}", class_="value"))
+        for kind, (hits, planted) in receipt.kinds.items()
+    ]
+    setting = tag("p", f"{words.capital(receipt.setting.rstrip('.'))}.", class_="note") if receipt.setting else None
+    return [tag("p", said, class_="said"), tag("ul", rows, class_="receipt"), setting, _list(words.certainty(found))]
+
+
+def _list(sentences: Sequence[str]) -> Markup:
+    return tag("ul", [tag("li", one) for one in sentences], class_="sentences")
+
+
+def _skipped(skipped: Mapping[str, str]) -> Markup | None:
+    if not skipped:
+        return None
+    items = [tag("div", tag("dt", name), tag("dd", why)) for name, why in skipped.items()]
+    return _section("Pictures that could not be read", tag("div", tag("dl", items), class_="refused"))
+
+
+# --- how it was made
+
+
+def _command(made: Mapping[str, Any], told: Sequence[str]) -> str:
+    given = {name: value for name, value in made["parameters"].items() if name != "data" and value not in (None, 0)}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["tapetum", "audit", str(made["parameters"]["data"]), "--model", str(made["model"]), *told, *options])
+
+
+def _provenance(made: Mapping[str, Any]) -> dict[str, str]:
+    pairs = {name: str(made[name]) for name in ("started", "device", "machine") if made.get(name)}
+    return {**{name: str(value) for name, value in made.get("versions", {}).items()}, **pairs}
