@@ -19,6 +19,9 @@ def test_the_network_of_the_page_cheats_and_all_of_its_questions_show_it(capsys:
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
         exec(compile(block, PAGE.name, "exec"), names)
     model, test, found = names["model"], names["test"], names["found"]
+    audit = names["audit"]
+    assert {(one.kind, one.label) for one in audit.suspicions} >= {("background", "husky"), ("background", "wolf")}
+    assert (audit.reliance[:, 1] > audit.reliance[:, 0]).all()
     assert tp.check_predictions(model, test, of="all").accuracy > 0.95
     assert found.mean < float(found.area.mean())  # less on the animals than a map of noise
     assert tp.check_predictions(model, test.with_cues("conflicting"), of="all").accuracy < 0.1
