@@ -76,10 +76,13 @@ def test_a_clean_model_is_told_what_would_have_been_seen(tmp_path):
 
 
 def test_a_receipt_is_printed_by_kind(tmp_path):
-    receipt = Receipt(28, 30, 2, 30, {"background": (6, 6), "watermark": (4, 6)}, setting="small networks")
+    kinds = {"background": (6, 6), "watermark": (4, 6), "gain": (0, 6)}
+    receipt = Receipt(28, 30, 2, 30, kinds, refused=3, setting="small networks")
     words = said(tmp_path, replace(accused(), receipt=receipt))
     assert "On 60 networks like yours we found 28 of 30 planted shortcuts and accused 2 of 30 clean ones." in words
     assert "the corners4 of 6" in words
+    assert "a channel's gain (hardly to be seen)0 of 6" in words
+    assert "3 more did not take the cue" in words
     assert "No receipt" not in words
 
 

@@ -25,6 +25,9 @@ from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
 from tapetum.types import Audit, Cancelled
 
+MEASURED = ("answers", "twins")
+"""Units of work that take most of the time, of which the first ones say how long the rest takes."""
+
 
 def audit_folder(
     *,
@@ -58,19 +61,18 @@ def audit_folder(
 
 
 def _telling(watcher: Watcher) -> Watcher:
-    """Says what will be done and, after the first answers, for how long, also where no bar is drawn; passes all events on."""
+    """Says what will be done and, once it has begun, for how long, also where no bar is drawn; passes all events on."""
     said: set[str] = set()
     begun: dict[str, float] = {}
 
     def watch(event: Progress) -> bool | None:
-        stage = event.stage or ""
+        stage, now = event.stage or "", time.perf_counter()
         if stage and stage not in begun and ": " not in stage:
-            begun[stage] = time.perf_counter()
-            remark(f"{stage}: {event.total:,} {event.unit}")
-        elif stage in begun and event.unit == "answers" and stage not in said and event.done >= event.total / 50:
+            begun[stage] = now
+            remark(stage if event.unit in stage else f"{stage}: {event.total:,} {event.unit}")
+        elif stage in begun and event.unit in MEASURED and stage not in said and event.done >= max(1.0, event.total / 50):
             said.add(stage)
-            rest = (time.perf_counter() - begun[stage]) / event.done * (event.total - event.done)
-            remark(f"{stage}: about {_length(rest)}")
+            remark(f"{stage}: about {_length((now - begun[stage]) / event.done * (event.total - event.done))}")
         return watcher(event)
 
     return watch

@@ -203,11 +203,11 @@ def _certainty(found: Audit) -> list[Markup | None]:
         return [tag("p", note), _list(words.certainty(found))]
     said = words.capital(str(receipt).partition(" (")[0]) + "."
     rows = [
-        tag("li", tag("span", words.NAMES.get(kind, kind), class_="name"), tag("span", f"{hits} of {planted}", class_="value"))
+        tag("li", tag("span", words.kind_name(kind), class_="name"), tag("span", f"{hits} of {planted}", class_="value"))
         for kind, (hits, planted) in receipt.kinds.items()
     ]
-    setting = tag("p", f"{words.capital(receipt.setting.rstrip('.'))}.", class_="note") if receipt.setting else None
-    return [tag("p", said, class_="said"), tag("ul", rows, class_="receipt"), setting, _list(words.certainty(found))]
+    notes = [tag("p", one, class_="note") for one in words.receipt_notes(receipt)]
+    return [tag("p", said, class_="said"), tag("ul", rows, class_="receipt"), *notes, _list(words.certainty(found))]
 
 
 def _list(sentences: Sequence[str]) -> Markup:

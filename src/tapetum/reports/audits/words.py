@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from tapetum.reports.words import three_digits
-from tapetum.types import Audit, Property, Suspicion
+from tapetum.types import Audit, Property, Receipt, Suspicion
 from tapetum.types.audits import points
 
 NAMES: Mapping[str, str] = {
@@ -30,6 +30,9 @@ GIVEN: Mapping[str, str] = {
     "sharpness": "with the sharpness of",
 }
 """{kind: how a sentence says where its cue is from}."""
+
+FAINT: Mapping[str, str] = {"blur": "a blur", "pattern": "a faint pattern", "gain": "a channel's gain"}
+"""{kind of a planted cue that the eye hardly sees: its name}."""
 
 MOVED: Mapping[str, str] = {
     "background": "each object was put on the background of another picture, laid from patches beside that picture's object",
@@ -68,6 +71,11 @@ AGAIN = (
     "an illness.",
     "Then test again, on the same pictures and with the same seed: what was repaired is no longer in the list, and the "
     "accuracy on pictures in which cue and class disagree has risen.",
+)
+
+EDITED = (
+    "A picture with a moved cue is no photograph. Where that alone makes a network unsure, a little is enough to tip it: confirm "
+    "what was found with unedited pictures in which cue and class disagree, if there are some."
 )
 
 NAMED = 3
@@ -200,6 +208,7 @@ def certainty(found: Audit) -> list[str]:
         f"corrected for all {count} pairs of a cue and a class.",
         f"An effect smaller than this many points on a class would not have been seen with these {found.n} pictures: {least}.",
         f"The objects are {objects}.",
+        EDITED,
         UNTESTED,
     ]
 
@@ -212,6 +221,23 @@ def pts(value: float) -> str:
 
 def share(value: float) -> str:
     return f"{100 * value:.0f} %"
+
+
+def kind_name(kind: str) -> str:
+    """A kind of planted cue, in words; those that the eye hardly sees say so."""
+    return NAMES.get(kind) or f"{FAINT.get(kind, kind)} (hardly to be seen)"
+
+
+def receipt_notes(receipt: Receipt) -> list[str]:
+    """What the twins are, and which of them count nowhere."""
+    said = [f"Twins: {receipt.setting.rstrip('.')}."] if receipt.setting else []
+    if set(receipt.kinds) & set(FAINT):
+        said.append("Cues that are hardly to be seen are counted by kind alone, not in the sentence above.")
+    if receipt.refused:
+        said.append(
+            f"{receipt.refused} more did not take the cue that was planted, have no shortcut to find, and count nowhere."
+        )
+    return said
 
 
 def capital(text: str) -> str:
