@@ -98,10 +98,10 @@ def test_a_tint_that_comes_with_the_background_is_likely_the_same_cue(tmp_path):
 
 
 def test_what_the_answers_rest_on_is_said_with_its_sign():
-    assert reliance("cat", [0.5, 0.1]).startswith("'cat' rests on the object: another class's object takes 50 points")
+    assert reliance("cat", [0.5, 0.1]).startswith("'cat' rests on the object: with another class's object it loses 50 points")
     assert reliance("cat", [0.1, 0.5]).startswith("'cat' rests on the surroundings")
     assert reliance("cat", [0.4, 0.3]).startswith("'cat' rests on both")
-    assert "another class's surroundings adds 20 points" in reliance("cat", [0.4, -0.2])
+    assert "another class's surroundings it gains 20 points" in reliance("cat", [0.4, -0.2])
     assert "no object was found" in reliance("cat", [float("nan")] * 2)
 
 

@@ -48,7 +48,7 @@ def write_audit(
         _advice(found),
         _asked(found),
         _section("What the answers rest on", _reliance(found)),
-        _section("What goes with the classes in the pictures themselves", _properties(found)),
+        _section("What goes with classes and with mistakes", _properties(found)),
         _section("How sure this is", _certainty(found)),
         _skipped(found.skipped),
     )
@@ -124,7 +124,7 @@ def _suspicion(found: Audit, place: int) -> Markup:
     new = all(other.kind != one.kind for other in found.suspicions[:place])
     title = tag("h3", f"{place + 1}. ", tag("em", one.label), f" follows {words.NAMES[one.kind]}")
     done = tag("p", f"The experiment: {words.MOVED[one.kind]}.", class_="note") if new else None
-    pairs = [_pair(one, row) for row in range(min(PAIRS if new else PAIRS // 2, len(one.examples)))]
+    pairs = [_pair(one, row) for row in range(min(PAIRS if new and same is None else PAIRS // 2, len(one.examples)))]
     lead = tag("p", "Pictures that changed most, before and after:", class_="note") if pairs else None
     parts = (
         title,
@@ -184,8 +184,8 @@ def _properties(found: Audit) -> Markup:
         names = words.listing([one.name for one in found.properties], 20)
         return tag("p", f"Nothing: neither the classes nor the mistakes go with any of these: {names}.")
     lead = (
-        "No model is asked here. What goes with the classes can be learned in place of them; whether it was learned is what "
-        f"the experiments above test. {len(found.properties)} properties were compared; p-values are corrected for all."
+        f"{len(found.properties)} properties of the pictures themselves were compared. What goes with the classes can be "
+        "learned in place of them; whether it was learned is what the experiments test. All p-values are corrected."
     )
     return Markup(tag("p", lead, class_="lead") + tag("ul", [tag("li", one) for one in said], class_="sentences"))
 

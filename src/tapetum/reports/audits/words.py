@@ -74,8 +74,8 @@ AGAIN = (
 )
 
 EDITED = (
-    "A picture with a moved cue is no photograph. Where that alone makes a network unsure, a little is enough to tip it: confirm "
-    "what was found with unedited pictures in which cue and class disagree, if there are some."
+    "A picture with a moved cue is no photograph. Where that alone makes a network unsure, a little is enough to tip it: "
+    "confirm what was found with unedited pictures in which cue and class disagree, if there are some."
 )
 
 NAMED = 3
@@ -164,11 +164,14 @@ def reliance(label: str, row: Sequence[float]) -> str:
         rests = "rests on both"
     else:
         rests = "rests on the object" if thing > around else "rests on the surroundings"
-    return f"'{label}' {rests}: another class's object {_taken(thing)}, another class's surroundings {_taken(around)}."
+    return (
+        f"'{label}' {rests}: with another class's object it {_changes(thing)} of probability, with another class's "
+        f"surroundings it {_changes(around)}."
+    )
 
 
-def _taken(drop: float) -> str:
-    return f"takes {pts(drop)} points of its probability" if drop >= 0 else f"adds {pts(-drop)} points"
+def _changes(drop: float) -> str:
+    return f"loses {pts(drop)} points" if drop >= 0 else f"gains {pts(-drop)} points"
 
 
 def properties(found: Audit) -> list[str]:
