@@ -25,9 +25,6 @@ from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
 from tapetum.types import Audit, Cancelled
 
-MEASURED = ("answers", "twins")
-"""Units of work that take most of the time, of which the first ones say how long the rest takes."""
-
 
 def audit_folder(
     *,
@@ -61,18 +58,17 @@ def audit_folder(
 
 
 def _telling(watcher: Watcher) -> Watcher:
-    """Says what will be done and, once it has begun, for how long, also where no bar is drawn; passes all events on."""
-    said: set[str] = set()
+    """Says what each stage will do, and after the first twin how long the others take, also without a bar; passes all on."""
     begun: dict[str, float] = {}
 
     def watch(event: Progress) -> bool | None:
         stage, now = event.stage or "", time.perf_counter()
-        if stage and stage not in begun and ": " not in stage:
+        if stage and stage not in begun and " twins: " not in stage:
             begun[stage] = now
             remark(stage if event.unit in stage else f"{stage}: {event.total:,} {event.unit}")
-        elif stage in begun and event.unit in MEASURED and stage not in said and event.done >= max(1.0, event.total / 50):
-            said.add(stage)
-            remark(f"{stage}: about {_length((now - begun[stage]) / event.done * (event.total - event.done))}")
+        elif event.unit == "twins" and event.done == 1 and f"{stage} " not in begun:
+            begun[f"{stage} "] = now
+            remark(f"{stage}: about {_length((now - begun.get(stage, now)) * (event.total - 1))}")
         return watcher(event)
 
     return watch

@@ -9,7 +9,8 @@ from typing import Any
 from tapetum.reports.machine import nan_as_null
 from tapetum.types import Audit, Suspicion
 
-RELIANCE = ("object", "surroundings", "neither")
+RELIANCE = ("object", "surroundings")
+PLACES = ("object", "surroundings", "outer_band")
 
 
 def content_of(found: Audit, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,6 +31,19 @@ def content_of(found: Audit, facts: Mapping[str, Any]) -> dict[str, Any]:
             for label, row in zip(found.classes, found.reliance.tolist(), strict=True)
         },
         "properties": [{**asdict(one), "means": dict(one.means)} for one in found.properties],
+        "groups": [
+            {
+                "label": one.label,
+                "n": one.n,
+                "shares": dict(zip(PLACES, one.shares, strict=True)),
+                "effect": one.effect,
+                "interval": list(one.interval),
+                "p_value": one.p_value,
+                "examples": list(one.examples),
+                "said": str(one),
+            }
+            for one in found.clusters
+        ],
         "receipt": None if found.receipt is None else {**asdict(found.receipt), "said": str(found.receipt)},
         "skipped": dict(found.skipped),
         "notes": list(found.notes),

@@ -48,6 +48,7 @@ def write_audit(
         _advice(found),
         _asked(found),
         _section("What the answers rest on", _reliance(found)),
+        _groups(found),
         _section("What goes with classes and with mistakes", _properties(found)),
         _section("How sure this is", _certainty(found)),
         _skipped(found.skipped),
@@ -115,7 +116,8 @@ def _ranked(found: Audit) -> Markup:
 def _cells(one: Suspicion) -> tuple[str, ...]:
     low, high = one.interval
     span, p = f"{words.pts(low)} to {words.pts(high)}", f"{one.p_value:.2g}"
-    return one.label, f"+{words.pts(one.effect)}", span, p, " against ".join(map(words.share, one.flips))
+    own, others = (f"{100 * flip:.0f}" for flip in one.flips)
+    return one.label, f"+{words.pts(one.effect)}", span, p, f"{own} / {others} %"
 
 
 def _suspicion(found: Audit, place: int) -> Markup:
@@ -175,7 +177,19 @@ def _reliance(found: Audit) -> list[Markup | None]:
     said = [words.reliance(found.classes[i], found.reliance[i].tolist()) for i in order]
     left = len(found.classes) - len(order)
     more = tag("p", f"{left} other classes are in audit.json.", class_="note") if left else None
-    return [lead, charts.reliance(found, order), tag("ul", [tag("li", one) for one in said], class_="sentences"), more]
+    return [lead, charts.reliance(found, order), _list(said), more]
+
+
+def _groups(found: Audit) -> Markup | None:
+    """Groups of a class's pictures by where their evidence lies, those whose place matters."""
+    kept = [one for one in found.clusters if one.p_value <= found.level][:SHOWN]
+    if not kept:
+        return None
+    lead = (
+        "Maps of each class's pictures were grouped by where the evidence lies. Then the most telling places were hidden, and, "
+        "for comparison, the least telling ones. Listed are the groups in which this made a difference."
+    )
+    return _section("Where the evidence lies", tag("p", lead, class_="lead"), _list([f"{one}." for one in kept]))
 
 
 def _properties(found: Audit) -> Markup:
