@@ -46,11 +46,14 @@ from tapetum.families.metrics.evaluating import evaluate as evaluate
 from tapetum.families.sanity import sanity_check as sanity_check
 from tapetum.families.nearness import near_classes as near_classes
 from tapetum.families.audits.auditing import audit as audit
+from tapetum.families.audits.repairs import Repair as Repair
+from tapetum.families.audits.suppressing import suppress as suppress
 from tapetum.families.rankings.ranking import rank_methods as rank_methods
 from tapetum.families.scanning import scan as scan
 from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
 from tapetum.families.verdicts import judge as judge
 from tapetum.figures import animate as animate, draw as draw, show as show
+from tapetum.models.patches import Patch as Patch
 from tapetum.models.vision_model import VisionModel as VisionModel
 from tapetum.models.zoo import known_models as known_models, load as load, wrap as wrap
 from tapetum.progress import Progress as Progress, watching as watching
@@ -74,6 +77,7 @@ from tapetum.types import (
     LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
     Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property, RelevanceCluster as RelevanceCluster,
+    Attempt as Attempt, Audit as Audit, Effects as Effects, Suspicion as Suspicion, Receipt as Receipt, Property as Property,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,
     Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,

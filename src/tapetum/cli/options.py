@@ -26,7 +26,7 @@ FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",), "budget_s": ("
 
 USUAL = "efficientnet_lite0"
 MODEL_HELP = "Model: a name that `tapetum models` lists, or file.py:factory."
-WEIGHTS_HELP = "Weights: a .safetensors, .pth or .ckpt file, or 'random'."
+WEIGHTS_HELP = "Weights: a .safetensors, .pth or .ckpt file, a patch of `tapetum suppress`, or 'random'."
 
 SETTINGS: Mapping[str, tuple[Any, str]] = {
     "labels": (str | None, "Class names: a file with one per line, or names with commas between."),

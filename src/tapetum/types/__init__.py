@@ -41,6 +41,7 @@ from tapetum.types.refusals import (
     UnwritableError,
 )
 from tapetum.types.renderings import Made, Rendering
+from tapetum.types.repairs import Attempt, Effects
 from tapetum.types.results import Result
 from tapetum.types.runs import Provenance, Run
 from tapetum.types.sanity import Sanity

@@ -22,6 +22,7 @@ from torchvision.models import list_models
 
 from tapetum.files import shown
 from tapetum.models.opaque import is_onnx_file, opaque
+from tapetum.models.patches import Patch, is_patch
 from tapetum.models.untrained import torch_seed
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.built_in import BUILT_IN, UNTRAINED
@@ -51,7 +52,8 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             `tp.fine_tune` filled ("./dogs" where a network is called dogs, too), "net.onnx", or "file.py:factory" for a
             function of yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), a .safetensors/.pth
-            file, or the folder of a network that was trained from this one: the value of `model.weights` loads the same.
+            file, a patch of `suppress`, which changes the default weights, or the folder of a network that was trained from
+            this one: the value of `model.weights` loads the same.
         seed: for random weights; torch's own generator is not changed.
     """
     return loaded(name, weights, {}, seed)
@@ -64,6 +66,10 @@ def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> Vi
     said = plain_settings(settings)
     own = weights not in (None, "default", "random")
     trained = own and is_trained(cast("str | Path", weights))
+    if own and is_patch(weights):
+        model = Patch.read(cast("str | Path", weights)).apply(loaded(name, "default", settings, seed))
+        model.weights = str(weights)
+        return model
     with torch_seed(seed):
         model = _filled(name, str(weights), said) if trained else _build(name, weights == "default", said)
     if trained:
