@@ -165,6 +165,19 @@ def _audit(name: str) -> Command:
     return command_for(getattr(tapetum, name), audit_folder, *around, without=("masks",))
 
 
+def _suppress(name: str) -> Command:
+    from tapetum.cli.suppressing import suppress_cue
+
+    cues = "Cue of the suspicion: background, watermark, border, color, texture, ...; by default that of the strongest."
+    around = [
+        DATA,
+        plain_option("cue", str | None, None, cues),
+        plain_option("label", str | None, None, "Class of the suspicion, several with commas between, or all; by default one."),
+        out_option(Path("tapetum-repair"), "an earlier report"),
+    ]
+    return command_for(getattr(tapetum, name), suppress_cue, *around, without=("source",))
+
+
 def _atlas(_: str) -> Command:
     from tapetum.atlas.build import build
     from tapetum.cli.atlas_build import build_atlas
@@ -332,6 +345,9 @@ COMMANDS: Mapping[str, Named] = {
     ),
     "audit": Named(
         "audit", "Finds out whether a classifier cheats: cues that its answers follow, shown by experiments; a report.", _audit
+    ),
+    "suppress": Named(
+        "suppress", "Edits a copy of a model so that a cue moves its answers no longer: a small patch.", _suppress
     ),
     "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
     "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),

@@ -70,7 +70,7 @@ class Patch(Result):
         return self._exchanged(model, self.weights_sha256, self.after, "was made for other weights than those of")
 
     def take_back(self, model: VisionModel) -> VisionModel:
-        """Returns a copy of a patched model with the weights from before, bit for bit; refuses a model that is not patched so."""
+        """Returns a copy of a patched model with the weights from before, bit for bit; refuses any other model."""
         return self._exchanged(
             model, self.patched_sha256, self.before, "cannot be taken back: it was not made to the weights of"
         )

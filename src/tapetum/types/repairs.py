@@ -19,7 +19,9 @@ class Effects(Result):
     """Accuracies before and after an edit, all as shares in [0, 1]; k classes.
 
     gap       (2,) accuracy with the cue of the own class less accuracy with the cue of another, before and after
-    interval  95 % interval of the gap afterwards, by resampling pictures
+    pull      (2,) share of the pictures answered by a suspected class with its cue, less the share with another: the part of
+              the gap that the cue makes, without what moving it damages
+    interval  95 % interval of the pull afterwards, by resampling pictures
     accuracy  (k, 2) of each class on the pictures as they are
     fair      (k, 2) of each class on pictures whose cue says nothing about the class
     change    (k, 2) 95 % interval of the change of `accuracy`, by resampling pictures
@@ -27,6 +29,7 @@ class Effects(Result):
     """
 
     gap: Tensor
+    pull: Tensor
     interval: Interval
     accuracy: Tensor
     fair: Tensor
@@ -35,8 +38,8 @@ class Effects(Result):
 
     @property
     def fall(self) -> float:
-        """Share of the gap that is gone: 1 for all of it, 0 where there was none."""
-        before, after = listed(self.gap)
+        """Share of the pull that is gone: 1 for all of it, 0 where there was none."""
+        before, after = listed(self.pull)
         return 1 - after / before if before > 0 else 0.0
 
     def others(self, own: Tensor) -> float:
@@ -49,7 +52,7 @@ class Effects(Result):
 class Attempt(Result):
     """A candidate edit: its name, how many weights it changes, and what was predicted of it.
 
-    fall    share of the gap that it takes away
+    fall    share of the cue's pull that it takes away
     others  mean change of accuracy of the classes that do not follow the cue
     fair    mean accuracy on pictures whose cue says nothing about the class
     """
@@ -61,35 +64,56 @@ class Attempt(Result):
     fair: float
 
 
-def effects_of(right: tuple[Tensor, Tensor], fair_weight: Tensor, labels: Tensor, k: int, seed: int) -> Effects:
-    """Computes effects from right answers.
+@dataclass(frozen=True)
+class Asked:
+    """What effects are computed from: n pictures that were asked for as they are, with their own cue, and with another's.
 
-    Args:
-        right: before and after the edit, (n, 3) bool each: as the picture is, with its own cue, with another's.
-        fair_weight: (n,) weight of the answer with another's cue against a weight of 1 of the one with its own.
-        labels: (n,) class of each picture.
-        k: number of classes.
-        seed: random seed of the resamples.
+    labels  (n,) class of each picture
+    cues    (n, 3) group of the class whose cue it has, 0 for classes that are not suspected, -1 not known
+    weight  (n,) weight of the picture with another's cue against 1 for the one with its own
+    own     (k,) bool: the suspected classes, whose groups are 1, 2, ...
     """
-    table_ = torch.stack([one.double() for one in right], 2)  # (n, 3, 2)
-    weight = fair_weight.double()[:, None]
-    fair = (table_[:, 1] + weight * table_[:, 2]) / (1 + weight)
-    own = torch.nn.functional.one_hot(labels, k).double()
+
+    labels: Tensor
+    cues: Tensor
+    weight: Tensor
+    own: Tensor
+
+
+def effects_of(before: Tensor, after: Tensor, asked: Asked, seed: int) -> Effects:
+    """Computes effects from answers (n, 3), places of classes, before and after an edit; `seed` is that of the resamples."""
+    said = torch.stack([before, after], 2)  # (n, 3, 2)
+    right = (said == asked.labels[:, None, None]).double()
+    weight = asked.weight.double()[:, None]
+    fair = (right[:, 1] + weight * right[:, 2]) / (1 + weight)
+    own = torch.nn.functional.one_hot(asked.labels, len(asked.own)).double()
     count = own.sum(0)
-    draws = _draws(labels, k, seed)
-    change = table_[:, 0, 1] - table_[:, 0, 0]
-    resampled = torch.stack([(own * change[:, None])[rows].sum(0) / own[rows].sum(0).clamp(min=1) for rows in draws])
-    gaps = torch.stack([(table_[rows, 1, 1] - table_[rows, 2, 1]).mean() for rows in draws])
+    draws = _draws(asked.labels, len(asked.own), seed)
+    lost = own * (right[:, 0, 1] - right[:, 0, 0])[:, None]
+    changes = torch.stack([lost[rows].sum(0) / own[rows].sum(0).clamp(min=1) for rows in draws])
+    pulled = _pulled(said, asked)
+    pulls = torch.stack([pulled[rows, 1].mean() for rows in draws])
     ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
-    low, high = listed(gaps.quantile(ends))
+    low, high = listed(pulls.quantile(ends))
     return Effects(
-        (table_[:, 1] - table_[:, 2]).mean(0),
+        (right[:, 1] - right[:, 2]).mean(0),
+        pulled.mean(0),
         (low, high),
-        own.T @ table_[:, 0] / count[:, None],
+        own.T @ right[:, 0] / count[:, None],
         own.T @ fair / count[:, None],
-        resampled.quantile(ends, 0).T.contiguous(),
+        changes.quantile(ends, 0).T.contiguous(),
         count.long(),
     )
+
+
+def _pulled(said: Tensor, asked: Asked) -> Tensor:
+    """Whether a suspected class is the answer with its cue, less whether it is with another: (n, 2) of -1, 0, 1."""
+    theirs = asked.cues[:, 2] > 0  # else the picture's own class is suspected
+    group = torch.where(theirs, asked.cues[:, 2], asked.cues[:, 1])
+    label = asked.own.nonzero()[:, 0][group - 1]
+    answered = (said == label[:, None, None]).double()
+    difference = answered[:, 2] - answered[:, 1]
+    return torch.where(theirs[:, None], difference, -difference)
 
 
 RESAMPLES = 500

@@ -11,8 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 RIDGES = (1.0, 0.1, 10.0)
-"""Shares of the features' mean variance that are added to each of their variances, for projections: at 0 the reading is the best
-linear one of the cue as it was moved; the larger, the more it is one of the cue's whole direction, also where planted otherwise."""
+"""Shares of the features' mean variance that are added to each of their variances, for projections.
+
+At 0 the reading is the best linear one of the cue as it was moved; a large one reads the whole direction, so that it finds the
+cue in other forms, too, and takes more with it.
+"""
 
 KEPT = (0.1, 0.01, 0.001)
 """Weights of the penalty that keeps retrained rows near their old values: the first changes least."""
@@ -132,8 +135,8 @@ def mask(head: Head, seen: Seen, units: int) -> Head:
 def retrain(head: Head, seen: Seen, kept: float, rows: Tensor | None = None) -> Head:
     """Trains rows (k,) bool of the layer, or all, until the classes are told apart with whatever cue.
 
-    Cross-entropy over pictures with moved cues, and half as much over pictures as they are, plus `kept` times the squared change
-    of the weights in units of the features' spread.
+    Cross-entropy over pictures with moved cues, and half as much over pictures as they are, plus `kept` times the squared
+    change of the weights in units of the features' spread.
     """
     features, labels, _, weight = seen.moved
     plain = torch.full((len(seen.labels),), 0.5 / len(seen.labels), dtype=torch.float64)
@@ -168,22 +171,23 @@ def retrain(head: Head, seen: Seen, kept: float, rows: Tensor | None = None) -> 
 
 def edits(how: str, own: Tensor, d: int) -> Iterator[Edit]:
     """Yields the edits that are tried, those that leave most as it was first."""
-    if how in ("auto", "row"):
+    if how == "row":
         for kept in KEPT:
             words = f"the rows of the suspected classes are trained again (penalty {kept:g})"
             yield Edit("row", f"row, penalty {kept:g}", words, partial(retrain, kept=kept, rows=own))
-    if how in ("auto", "closed", "projection"):
+    if how == "projection":
         many = int(own.sum())
         for ridge in RIDGES:
-            words = f"{'the direction' if many == 1 else f'{many} directions'} of the cue in the last layer's input {_are(many)} projected out"
+            first = "the direction of the cue" if many == 1 else f"the {many} directions of the cue"
+            words = f"{first} in the last layer's input {_are(many)} projected out"
             yield Edit("projection", f"projection, ridge {ridge:g}", words, partial(project, ridge=ridge))
-    if how in ("auto", "closed", "units"):
+    if how == "units":
         count = 1
         while count <= d // 2:
             words = f"{count} of {d} units before the last layer {_are(count)} set to a constant"
             yield Edit("units", f"units, {count}", words, partial(mask, units=count))
             count *= 2
-    if how in ("auto", "last_layer"):
+    if how == "last_layer":
         for kept in KEPT:
             words = f"the last layer is trained again (penalty {kept:g})"
             yield Edit("last_layer", f"last layer, penalty {kept:g}", words, partial(retrain, kept=kept))

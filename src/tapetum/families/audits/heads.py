@@ -21,7 +21,7 @@ CLOSE = 1e-3
 
 
 def linear_head(model: VisionModel, swapped: Swapped) -> tuple[str, Head]:
-    """Returns the name of the last layer and its rows for the data's classes; refuses a network whose answer is not its output."""
+    """Returns the name of the last layer and its rows for the data's classes; refuses a network that answers otherwise."""
     name = find_head(model)
     part = model.replica.get_submodule(name)
     features, table = features_of(model, name, swapped.pixels[:2, 0])

@@ -15,7 +15,7 @@ from tapetum.types.repairs import classes_table
 from tapetum.types.results import WHOLE, Result
 
 ENOUGH = 0.8
-"""Share of the gap that an edit has to take away."""
+"""Share of the cue's pull that an edit has to take away."""
 
 BEARABLE = 0.01
 """Loss of accuracy of the classes that do not follow the cue, mean over them, that an edit may cost."""
@@ -51,7 +51,7 @@ class Repair(Result):
 
     @property
     def reached(self) -> bool:
-        """Whether the gap, as measured, fell by four fifths and the other classes lost no more than a point on average."""
+        """Whether the cue's pull, as measured, fell by four fifths and the other classes lost a point at most, on average."""
         return self.measured.fall >= ENOUGH and self.measured.others(self.own) >= -BEARABLE
 
     @property
@@ -63,12 +63,14 @@ class Repair(Result):
 
     @property
     def said(self) -> str:
-        """The outcome in sentences: the gap, the other classes, the suspected ones."""
-        before, after = listed(self.measured.gap)
+        """The outcome in sentences: the pull and the gap, the other classes, the suspected ones."""
+        before, after = listed(self.measured.pull)
         low, high = self.measured.interval
+        gap = " to ".join(f"{100 * one:.1f}" for one in listed(self.measured.gap))
         lines = [
-            f"the gap between pictures with their own cue and with another's fell from {100 * before:.1f} to {100 * after:.1f} "
-            f"points ({100 * low:.1f} to {100 * high:.1f}), by {self.measured.fall:.0%} (predicted: {self.predicted.fall:.0%})",
+            f"the cue's pull on answers fell from {100 * before:.1f} to {100 * after:.1f} points ({100 * low:.1f} to "
+            f"{100 * high:.1f}), by {self.measured.fall:.0%} (predicted: {self.predicted.fall:.0%}), the gap of accuracy "
+            f"between pictures with their own cue and with another's from {gap} points",
             f"the other classes changed by {100 * self.measured.others(self.own):+.1f} points on average "
             f"(predicted: {100 * self.predicted.others(self.own):+.1f})",
         ]
@@ -85,7 +87,7 @@ class Repair(Result):
         if self.reached:
             return f"suppressed: {self.words}, {self.patch.changed:,} weights"
         why = (
-            f"the gap fell by {self.measured.fall:.0%}, not by {ENOUGH:.0%}"
+            f"the cue's pull fell by {self.measured.fall:.0%}, not by {ENOUGH:.0%}"
             if self.measured.fall < ENOUGH
             else f"the other classes lost {-100 * self.measured.others(self.own):.1f} points"
         )

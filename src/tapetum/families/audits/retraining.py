@@ -32,7 +32,7 @@ def layers_of(model: VisionModel) -> tuple[str, ...]:
 
 
 def retrained(model: VisionModel, about: Swapped, seed: int) -> VisionModel:
-    """Returns a copy whose last two layers are trained: cross-entropy over pictures with moved cues and as they are, by Adam."""
+    """Returns a copy whose last two layers are trained by Adam: cross-entropy over pictures with moved cues and as they are."""
     twin = copy_of(model)
     twin.module.eval().requires_grad_(False)
     names = layers_of(model)

@@ -28,6 +28,15 @@ from tapetum.types.repairs import effects_of
 
 How = Literal["auto", "projection", "units", "row", "last_layer", "last_two"]
 
+CLOSED: tuple[How, ...] = ("projection", "units")
+"""Edits that are computed, not trained."""
+
+ORDER: tuple[How, ...] = (*CLOSED, "row", "last_layer")
+"""Edits of the last layer in the order in which they are preferred.
+
+A projection is one direction, and takes the cue away in other forms than it was moved in, too; a mask takes few units away.
+"""
+
 FOLDS = 5
 MARGIN = 0.05
 """Share of the gap by which the predicted fall has to exceed what is asked for: predictions are not exact."""
@@ -43,18 +52,19 @@ def suppress(
     n: int | None = 800,
     seed: int = 0,
 ) -> Repair:
-    """Changes a copy of a classifier so that its answers no longer follow a cue, by the smallest edit that does; says what it costs.
+    """Changes a copy of a classifier so that its answers follow a cue no longer, and predicts and measures what that costs.
 
     Pictures get the cue of their own class and that of another, as in `audit`; the *gap* is the difference of accuracy between
-    the two. Half of the pictures decide: every edit is fitted on four fifths of them and judged on the rest, five times, which
-    gives its predicted effects. Of the edits that take away 80 % of the gap and cost the other classes no more than a point,
-    the one that changes fewest weights is made; if there is none, the best one is made, and the result says that it is not
-    enough. Then the edited model is measured on the other half.
+    the two, and the cue's *pull* that part of it in which the answer is the class whose cue was moved. Half of the pictures
+    decide: every edit is fitted on four fifths of them and judged on the rest, five times, which gives its predicted effects.
+    The first kind of edit of which one takes away 80 % of the pull and costs the other classes no more than a point is made,
+    the one that changes fewest weights; if there is none, the best of all is made, and the result says that it is not enough.
+    Then the edited model is measured on the other half.
 
-    Edits: a *row* of the last layer, trained again on pictures whose cues say nothing; a *projection*, x' = x - V (U'V)^-1 U'
-    (x - m), of the last layer's input, folded into its weights, where V holds the cue's directions, U = S^-1 V reads them, S is
-    the covariance of the features and m their mean without the cue; a mask of *units* that sets the fewest of them to that
-    mean; the whole *last_layer*; and, where all of these fail, the *last_two* layers with weights, by gradient descent.
+    Edits that need no training come first: a *projection* x' = x - v u'(x - m) / u'v of the last layer's input, folded into its
+    weights, where v is the cue's direction, u reads it against the covariance of the features, and m is their mean without the
+    cue; and a mask that sets the fewest *units* to that mean. Where none is enough, weights are trained again on pictures whose
+    cues say nothing: the suspected class's *row* of the last layer, the whole *last_layer*, and at last the *last_two* layers.
 
     An edit cannot teach what the network never learned: a class that it knows by the cue alone is no longer recognised, and the
     result says so.
@@ -114,6 +124,7 @@ def _pictures(model: VisionModel, given: Sequence[Suspicion], source: Any, masks
 class Tried:
     """An edit with its predicted effects, and how to make it: a function of nothing that returns the edited model."""
 
+    how: str
     name: str
     words: str
     changed: int
@@ -137,8 +148,8 @@ class Search:
         with stage("the edit is made and measured"):
             edited = best.make()
             patch = made(self.model, edited, best.words, self._facts(given))
-            before, after = self.measure.right(self.model), self.measure.right(edited)
-        measured = effects_of((before, after), self.measure.weight, self.measure.labels, self.k, self.seed)
+            before, after = self.measure.said(self.model), self.measure.said(edited)
+        measured = effects_of(before, after, self.measure.asked, self.seed)
         attempts = tuple(
             Attempt(
                 one.name, one.changed, one.effects.fall, one.effects.others(self.own), float(one.effects.fair[:, 1].nanmean())
@@ -155,23 +166,27 @@ class Search:
         return {"cue": given[0].kind, "classes": ", ".join(one.label for one in given), "seed": str(self.seed)}
 
     def _tried(self) -> list[Tried]:
+        """Tries edits that need no training, then, where none of them is enough, those that do, the smallest first."""
         tried: list[Tried] = []
         if self.how != "last_two":
             with stage("features"):
                 name, head = linear_head(self.model, self.decide)
                 features = seen(self.model, name, self.decide)
-            with stage("edits of the last layer"):
-                tried += self._of_head(name, head, features)
+            for how in ORDER if self.how == "auto" else (self.how,):
+                if how in (*CLOSED, self.how) or (self.trains and not any(map(self._enough, tried))):
+                    with stage("edits of the last layer"):
+                        tried += self._of_head(name, head, features, how)
         if self.how == "last_two" or (self.how == "auto" and self.trains and not any(map(self._enough, tried))):
             tried.append(self._retrained())
         return tried
 
-    def _of_head(self, name: str, head: Head, features: Seen) -> Iterator[Tried]:
+    def _of_head(self, name: str, head: Head, features: Seen, how: str) -> Iterator[Tried]:
         fixed = without_bias(self.model, name)
-        for edit in edits(self.how if self.trains or self.how != "auto" else "closed", self.own, head.weight.shape[1]):
+        for edit in edits(how, self.own, head.weight.shape[1]):
             fit = _keeping_bias(edit.fit) if fixed else edit.fit
             whole = fit(head, features)
             yield Tried(
+                edit.how,
                 edit.name,
                 edit.words,
                 int((whole.weight != head.weight).sum() + (whole.bias != head.bias).sum()),
@@ -181,29 +196,27 @@ class Search:
 
     def _predicted(self, head: Head, features: Seen, edit: Edit) -> Effects:
         """Effects of an edit of the last layer on pictures that it was not fitted to."""
-        after = torch.zeros(len(features.labels), 3, dtype=torch.bool)
+        after = torch.zeros(len(features.labels), 3, dtype=torch.long)
         for held in _folds(features.labels, self.seed, self.k):
             fitted = edit.fit(head, features.take((~held).nonzero()[:, 0]))
-            after[held] = _right(fitted, features.features[held], features.labels[held])
-        before = _right(head, features.features, features.labels)
-        return effects_of((before, after), features.weight, features.labels, self.k, self.seed)
+            after[held] = fitted(features.features[held]).argmax(-1)
+        return effects_of(head(features.features).argmax(-1), after, self.decide.asked, self.seed)
 
     def _retrained(self) -> Tried:
         """The last two layers trained again; predicted by two networks, each trained on half and judged on the other."""
-        after = torch.zeros(len(self.decide), 3, dtype=torch.bool)
+        after = torch.zeros(len(self.decide), 3, dtype=torch.long)
         parts = halves(self.decide.labels, self.seed + 1, self.k)
         began = time.perf_counter()
         for i, (fitted, held) in enumerate((parts, parts[::-1])):
             left = "" if i == 0 else f", about {max(1, round(2 * (time.perf_counter() - began)))} s"
             with stage(f"the last two layers are trained again ({i + 1} of 3{left})"):
-                after[held] = self.decide.take(held).right(retrained(self.model, self.decide.take(fitted), self.seed))
-        before = self.decide.right(self.model)
-        effects = effects_of((before, after), self.decide.weight, self.decide.labels, self.k, self.seed)
+                after[held] = self.decide.take(held).said(retrained(self.model, self.decide.take(fitted), self.seed))
+        effects = effects_of(self.decide.said(self.model), after, self.decide.asked, self.seed)
 
         def make() -> VisionModel:
             return retrained(self.model, self.decide, self.seed)
 
-        return Tried("last two layers", RETRAINED, _size(self.model), effects, make)
+        return Tried("last_two", "last two layers", RETRAINED, _size(self.model), effects, make)
 
     # --- the choice
 
@@ -212,9 +225,10 @@ class Search:
 
     def _best(self, tried: Sequence[Tried]) -> Tried:
         """Returns the smallest edit that is enough; else the one with the best of both, the fall up to what is asked for."""
-        fit = [one for one in tried if self._enough(one)]
-        if fit:
-            return min(fit, key=lambda one: one.changed)
+        for how in (*ORDER, "last_two"):
+            fit = [one for one in tried if one.how == how and self._enough(one)]
+            if fit:
+                return min(fit, key=lambda one: one.changed)
         return max(
             tried,
             key=lambda one: min(one.effects.fall, ENOUGH + MARGIN) + 5 * min(0.0, one.effects.others(self.own) + BEARABLE),
@@ -228,10 +242,6 @@ def _size(model: VisionModel) -> int:
 def _keeping_bias(fit: Fit) -> Fit:
     """The edit for a layer that has no bias, which can then not change."""
     return lambda head, features: Head(fit(head, features).weight, head.bias)
-
-
-def _right(head: Head, features: Tensor, labels: Tensor) -> Tensor:
-    return head(features).argmax(-1) == labels[:, None]
 
 
 def _folds(labels: Tensor, seed: int, k: int) -> Iterator[Tensor]:

@@ -14,6 +14,7 @@ from tapetum.families.audits.pictures import BATCH, Audited, answers
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import report, stage
 from tapetum.types import MethodError, Suspicion
+from tapetum.types.repairs import Asked
 
 FEWEST_PAIRS = 4
 """Pictures of a suspicion from which a direction is computed where no source is given, at least."""
@@ -48,14 +49,18 @@ class Swapped:
         """Returns some of the pictures."""
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], cues=self.cues[rows], weight=self.weight[rows])
 
-    def right(self, model: VisionModel) -> Tensor:
-        """Right answers (n, 3) bool of a model to all of them."""
+    def said(self, model: VisionModel) -> Tensor:
+        """Answers (n, 3) of a model to all of them, as places in `classes`; their number where it is none of these."""
         flat = self.pixels.flatten(0, 1)
         said, parts = [], flat.split(BATCH)
         for some in parts:
             said.append(answers(model, some, self.outputs)[1])
             report(sum(map(len, said)), len(flat), "answers")
-        return torch.cat(said).view(len(self), 3) == self.labels[:, None]
+        return torch.cat(said).view(len(self), 3)
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.labels, self.cues, self.weight, self.own)
 
 
 def swapped(model: VisionModel, read: Audited, kind: str, own: Tensor, seed: int) -> Swapped:
@@ -89,7 +94,8 @@ def _usable(kind: str, made: Material) -> tuple[Tensor, Tensor]:
     """Rows of pictures that can take the cue, and of those that can give it."""
     every, there = torch.ones(len(made.pixels), dtype=torch.bool), made.has_object
     cue = CUES[kind]
-    return tuple((there if needs else every).nonzero()[:, 0] for needs in (cue.takes_object, cue.gives_object))  # pyright: ignore
+    takes, gives = ((there if needs else every).nonzero()[:, 0] for needs in (cue.takes_object, cue.gives_object))
+    return takes, gives
 
 
 def _givers(usable: tuple[Tensor, Tensor], labels: Tensor, own: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
