@@ -207,9 +207,11 @@ def test_without_a_source_the_suspicions_own_pictures_decide(model: tp.VisionMod
     assert any("no source was given" in note for note in found.notes)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("given", "keywords", "words"),
     [
+        ("border", {}, "takes a suspicion"),
         ((), {}, "takes a suspicion"),
         (suspicion(), {"how": "magic"}, "how is auto"),
         (suspicion(), {"how": "row"}, "keeps too few pictures"),

@@ -23,6 +23,7 @@ import torch
 from cheats import accused
 from PIL import Image
 from sameness import same
+from torch import nn
 from zoo import SIDE, pictures, shared
 
 import tapetum as tp
@@ -45,6 +46,7 @@ def made(folder: Path) -> Iterator[Any]:
         yield test_rendering_laws.usual(method, NET)
     drawn = tp.visualize(model, ["first.one:0", "first.one:1"], size=SIDE, n_steps=1)
     yield Study(drawn.pixels, drawn.scores, drawn.objectives, drawn.status, photographs=pictures(1), layers=("first", "second"))
+    yield from repaired()
     run = tp.run("grad_cam", model, images, target=[1, 2, 3])
     mask = torch.zeros(3, SIDE, SIDE, dtype=torch.bool)
     mask[:, 3:9, 4:12] = True
@@ -60,6 +62,23 @@ def made(folder: Path) -> Iterator[Any]:
     yield tp.exam_methods(["saliency", "attention_rollout"], n=1), tp.exam_metrics(["relevance_mass", "relevance_rank"], n=1)
     yield accused()
     yield from of_data(folder)
+
+
+def repaired() -> Iterator[Any]:
+    """A repair of a network of two features, one of which carries a cue."""
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)).double()
+    model = tp.wrap(net, size=SIDE, mean=0.0, std=1.0, labels=["a", "b"], outputs="logits", name="two")
+    with torch.no_grad():
+        net[2].weight.copy_(torch.tensor([[0.0, 9.0, 9.0], [9.0, 0.0, 0.0]]))
+        net[2].bias.zero_()
+    before = (
+        torch.rand(8, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 0.4, 0.2])[:, None, None]
+    )
+    after = before + torch.tensor([0.0, 0.0, 0.7])[:, None, None]
+    names = tuple("abcdefgh")
+    about = (0.5, (0.4, 0.6), 0.01, (0.9, 0.1), 8, names, names, before, after, torch.zeros(8, 2))
+    found = tp.suppress(model, tp.Suspicion("watermark", "a", *about))
+    yield replace(found, model=None)
 
 
 def of_data(folder: Path) -> Iterator[Any]:

@@ -28,7 +28,7 @@ def both() -> tuple[tp.VisionModel, tp.VisionModel, Patch]:
 
 
 def bits(model: tp.VisionModel) -> list[list[int]]:
-    return [one.detach().contiguous().view(torch.uint8).flatten().tolist() for one in model.module.state_dict().values()]
+    return [one.detach().reshape(-1).view(torch.uint8).tolist() for one in model.module.state_dict().values()]
 
 
 def test_a_patch_holds_the_changed_rows_alone(both) -> None:

@@ -48,8 +48,12 @@ def _pull(axes: Any, result: Repair) -> None:
     axes.plot([1, 1], [low, high], color=LIGHT.ink, linewidth=1.2)
     predicted = 100 * float(result.predicted.pull[1])
     axes.plot(1, predicted, "o", markersize=7, markerfacecolor="none", markeredgecolor=LIGHT.caution)
+    for x, value in enumerate((before, after)):
+        style = {"fontsize": NOTE_PT, "ha": "center", "color": LIGHT.ink}
+        axes.annotate(f"{value:.1f}", (x, max(value, 0.0)), xytext=(12 * x, 4), textcoords="offset points", **style)
     axes.axhline(0, color=LIGHT.muted, linewidth=0.6)
     axes.axhline((1 - ENOUGH) * before, color=LIGHT.muted, linewidth=0.8, linestyle=":")
+    axes.margins(y=0.14)
     canvas.heading(axes, "pull of the cue")
     canvas.plot(axes, "ring: predicted; dotted: a fifth", "points")
     axes.set_xticks([0, 1], ["before", "after"])
@@ -60,19 +64,18 @@ def _classes(axes: Any, result: Repair, shown: list[int]) -> None:
     """A line per class from its accuracy before (small, grey) to that after; a ring where it was predicted."""
     for place, i in enumerate(shown):
         before, after = (100 * one for one in listed(result.measured.accuracy[i]))
-        predicted = before + 100 * float(result.predicted.accuracy[i, 1] - result.predicted.accuracy[i, 0])
+        said = before + 100 * float(result.predicted.accuracy[i, 1] - result.predicted.accuracy[i, 0])
         axes.plot([before, after], [place, place], color=LIGHT.line, linewidth=2, zorder=1)
-        axes.plot(before, place, "o", color=LIGHT.muted, markersize=4, label="before" if place == 0 else None)
-        axes.plot(after, place, "o", color=LIGHT.accent, markersize=6, label="after" if place == 0 else None)
+        axes.plot(before, place, "o", color=LIGHT.muted, markersize=4)
+        axes.plot(after, place, "o", color=LIGHT.accent, markersize=6)
         ring = {"markerfacecolor": "none", "markeredgecolor": LIGHT.caution, "markersize": 9}
-        axes.plot(predicted, place, "o", **ring, label="predicted" if place == 0 else None)
+        axes.plot(min(max(said, 0.0), 100.0), place, "o", **ring)
     names = [result.classes[i] + (" (suspected)" if bool(result.own[i]) else "") for i in shown]
     canvas.heading(axes, "right answers to the pictures as they are")
-    canvas.plot(axes, "%", "")
+    canvas.plot(axes, "%: grey before, green after, ring predicted", "")
     axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlim(-4, 104)
-    axes.legend(fontsize=NOTE_PT, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, -0.42))
 
 
 def _attempts(axes: Any, result: Repair) -> None:
@@ -83,10 +86,10 @@ def _attempts(axes: Any, result: Repair) -> None:
         color = LIGHT.accent if chosen else LIGHT.muted
         axes.plot(100 * one.fall, cost, "o", color=color, markersize=7 if chosen else 4, zorder=3 if chosen else 2)
         if chosen:
-            place = {"xytext": (-6, 8), "textcoords": "offset points", "ha": "right"}
+            place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
             axes.annotate(one.name, (100 * one.fall, cost), fontsize=NOTE_PT, color=LIGHT.ink, **place)
     axes.axvline(100 * ENOUGH, color=LIGHT.muted, linewidth=0.8, linestyle=":")
     axes.axhline(-100 * BEARABLE, color=LIGHT.muted, linewidth=0.8, linestyle=":")
     axes.margins(0.12, 0.15)
-    canvas.heading(axes, f"{len(result.attempts)} edits, as predicted: wanted is right, above")
-    canvas.plot(axes, "% of the pull that goes", "change of other classes, points")
+    canvas.heading(axes, f"{len(result.attempts)} edits, as predicted; wanted: upper right")
+    canvas.plot(axes, "% of the pull that goes", "other classes, points")

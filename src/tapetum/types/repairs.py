@@ -131,7 +131,7 @@ def _draws(labels: Tensor, k: int, seed: int) -> Tensor:
 def classes_table(classes: tuple[str, ...], predicted: Effects, measured: Effects, own: Tensor) -> str:
     """A row per class, worst first: accuracy before and after, its change as measured with interval and as predicted."""
     change = measured.accuracy[:, 1] - measured.accuracy[:, 0]
-    order = sorted(range(len(classes)), key=lambda i: float(change[i]))
+    order = sorted((i for i in range(len(classes)) if int(measured.n[i])), key=lambda i: float(change[i]))
     said = predicted.accuracy[:, 1] - predicted.accuracy[:, 0]
     rows = [
         (

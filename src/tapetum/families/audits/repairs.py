@@ -17,6 +17,8 @@ from tapetum.types.results import WHOLE, Result
 ENOUGH = 0.8
 """Share of the cue's pull that an edit has to take away."""
 
+ALONE = "the network knows the class by little else, and how='last_two' may teach it something else"
+
 BEARABLE = 0.01
 """Loss of accuracy of the classes that do not follow the cue, mean over them, that an edit may cost."""
 
@@ -77,7 +79,7 @@ class Repair(Result):
         for index in torch.nonzero(self.own)[:, 0].tolist():
             if int(self.measured.n[index]):
                 was, now = (100 * one for one in listed(self.measured.accuracy[index]))
-                lost = "; the network knows the class by little else" if now < 0.5 * was else ""
+                lost = f"; {ALONE}" if now < 0.5 * was else ""
                 lines.append(f"'{self.classes[index]}' itself went from {was:.1f} % to {now:.1f} % right{lost}")
         return "; ".join(lines)
 
