@@ -108,7 +108,7 @@ def file_named(folder: Path, name: Any) -> Path | None:
 def report_files(folder: Path) -> set[Path]:
     """Returns the files of an earlier report that its report.json or audit.json names; an empty set if that is not ours."""
     found = {path for name in CONTENT for path in files_named(folder, earlier_report(folder, name), name)}
-    return {path for path in found if path.name in (*REPORT, *SAVED) or is_picture(path)}
+    return {path for path in found if path.name in (*REPORT, *SAVED) or is_picture(path) or _is_patch(path)}
 
 
 def files_named(folder: Path, content: Mapping[str, Any], own: str = "report.json") -> set[Path]:
@@ -116,12 +116,18 @@ def files_named(folder: Path, content: Mapping[str, Any], own: str = "report.jso
     images = content.get("images")
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
         return set()
-    names: list[Any] = ["report.html", own]
+    names: list[Any] = ["report.html", own, content.get("patch")]
     for image in images:
         maps = image.get("attributions")
         names += [one.get("file") for one in (maps if isinstance(maps, list) else ()) if isinstance(one, dict)]
         names += [image.get("picture"), image.get("attacked"), *(f"{image.get('result')}/{name}" for name in SAVED)]
     return {path for path in (file_named(folder, name) for name in names) if path is not None}
+
+
+def _is_patch(path: Path) -> bool:
+    from tapetum.models.patches import is_patch  # imports torch, for which `tapetum --help` should not wait
+
+    return path.suffix == ".safetensors" and not path.is_symlink() and is_patch(path)
 
 
 def is_picture(path: Path) -> bool:

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import tapetum
-from tapetum.cli.folders import checked_folder, complete, files_named, report_files
-from tapetum.cli.folders import earlier_report as earlier
+from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, remark, say
 from tapetum.data.streams import as_source
 from tapetum.families.audits.repairs import Repair
 from tapetum.figures import show
 from tapetum.keeping.provenance import now
-from tapetum.models.patches import is_patch
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import of_model, write_figure
@@ -30,7 +28,7 @@ def suppress_cue(
     *, data: str, model: ModelChoice, cue: str | None, label: str | None, out: Path, keywords: dict[str, Any]
 ) -> int:
     """Suppresses a cue; returns status 0, or 1 where the edit is not enough or there is nothing to suppress."""
-    folder = checked_folder(out, _ours)
+    folder = checked_folder(out)
     source, network, started = as_source(data), model.load(), now()
     shared = {name: keywords[name] for name in ("masks", "n", "seed")}
     with bar("audit") as watcher, watching(watcher):
@@ -51,13 +49,6 @@ def suppress_cue(
         remark(sentence)
     say(f"{out / PATCH}: the same model with it is --model {model.name} --weights {out / PATCH}")
     return 0 if repair.reached else 1
-
-
-def _ours(folder: Path) -> set[Path]:
-    """Files of an earlier report, the patch among them."""
-    patch = folder / PATCH
-    named = files_named(folder, earlier(folder))
-    return report_files(folder) | ({patch} if named and is_patch(patch) else set())
 
 
 def _chosen(audit: Any, cue: str | None, label: str | None) -> tuple[Suspicion, ...]:
