@@ -116,7 +116,7 @@ class Patch(Result):
                 rows[place], before[place], after[place]
             ):
                 raise ModelError(f"{name} is a damaged patch: its change of {shown(place)} is none")
-        return cls(*(about[key] for key in ABOUT[:5]), rows, before, after, about["made_from"])
+        return cls(rows=rows, before=before, after=after, **{key: about[key] for key in ABOUT})
 
 
 def is_patch(file: Any) -> bool:
