@@ -77,7 +77,7 @@ from tapetum.types import (
     LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
     Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property, RelevanceCluster as RelevanceCluster,
-    Attempt as Attempt, Audit as Audit, Effects as Effects, Suspicion as Suspicion, Receipt as Receipt, Property as Property,
+    Attempt as Attempt, Effects as Effects,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,
     Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,

@@ -79,9 +79,7 @@ def suppress(
         n: pictures of the source, of each class equally many as far as there are; None: all.
         seed: random seed of the drawn pictures, pairs, halves and resamples.
 
-    Example:
-        >>> repair = tp.suppress(model, suspicion, source=folder)
-        >>> repair.patch.write("patch.safetensors")
+    The how-to "Repair a classifier that follows a cue" has an example that runs: train, audit, suppress, take back.
     """
     with noting() as said, border(model, None, "model") as (network, _):
         given = _given(suspicion)
