@@ -59,7 +59,8 @@ def suppress(
     decide: every edit is fitted on four fifths of them and judged on the rest, five times, which gives its predicted effects.
     The first kind of edit of which one takes away 80 % of the pull and costs the other classes no more than a point is made,
     the one that changes fewest weights; if there is none, the best of all is made, and the result says that it is not enough.
-    Then the edited model is measured on the other half.
+    Where all classes are suspected, it is the edit after which most answers are right where cues say nothing. Then the edited
+    model is measured on the other half.
 
     Edits that need no training come first: a *projection* x' = x - v u'(x - m) / u'v of the last layer's input, folded into its
     weights, where v is the cue's direction, u reads it against the covariance of the features, and m is their mean without the
@@ -171,10 +172,10 @@ class Search:
                 name, head = linear_head(self.model, self.decide)
                 features = seen(self.model, name, self.decide)
             for how in ORDER if self.how == "auto" else (self.how,):
-                if how in (*CLOSED, self.how) or (self.trains and not any(map(self._enough, tried))):
+                if how in (*CLOSED, self.how) or self._go_on(tried):
                     with stage("edits of the last layer"):
                         tried += self._of_head(name, head, features, how)
-        if self.how == "last_two" or (self.how == "auto" and self.trains and not any(map(self._enough, tried))):
+        if self.how == "last_two" or (self.how == "auto" and self._go_on(tried)):
             tried.append(self._retrained())
         return tried
 
@@ -218,11 +219,17 @@ class Search:
 
     # --- the choice
 
+    def _go_on(self, tried: Sequence[Tried]) -> bool:
+        """Whether edits that train weights are tried: none so far is enough, or no class is left that could show the harm."""
+        return self.trains and (bool(self.own.all()) or not any(map(self._enough, tried)))
+
     def _enough(self, one: Tried) -> bool:
         return one.effects.fall >= ENOUGH + MARGIN and one.effects.others(self.own) >= -BEARABLE
 
     def _best(self, tried: Sequence[Tried]) -> Tried:
         """Returns the smallest edit that is enough; else the one with the best of both, the fall up to what is asked for."""
+        if self.own.all() and any(map(self._enough, tried)):
+            return max(filter(self._enough, tried), key=lambda one: float(one.effects.fair[:, 1].mean()))
         for how in (*ORDER, "last_two"):
             fit = [one for one in tried if one.how == how and self._enough(one)]
             if fit:
