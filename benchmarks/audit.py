@@ -30,6 +30,9 @@ FIRST = 500
 
 RECEIPTS, TWINS = 1, 32
 
+HONEST = "honest: "
+"""Marks networks that learned from pictures whose cue goes by lot, and are audited on pictures that carry it."""
+
 
 def run(cache: Path, only: Sequence[str] = ()) -> int:
     """Trains, audits, prints, and writes the tables into docs/audit.md; 1 if a rate is not what the page promises."""
@@ -59,7 +62,8 @@ def networks() -> list[tuple[str, float, int]]:
     clean = [("clean", 0.0, FIRST + i) for i in range(CLEAN)]
     visible = [(kind, rate, FIRST + 40 + i) for i in range(2) for rate in RATES for kind in VISIBLE]
     hidden = [(kind, rate, FIRST + 50) for rate in RATES for kind in HIDDEN]
-    return [one for pair in zip(clean, visible, strict=True) for one in pair] + hidden
+    honest = [(HONEST + kind, 0.95, FIRST + 60 + i) for i in range(2) for kind in VISIBLE]
+    return [one for pair in zip(clean, visible, strict=True) for one in pair] + hidden + honest
 
 
 def pictures(kind: str, rate: float, seed: int, n: int, of: int) -> tp.Planted:
@@ -71,13 +75,15 @@ def pictures(kind: str, rate: float, seed: int, n: int, of: int) -> tp.Planted:
 
 
 def trained(kind: str, rate: float, seed: int) -> tp.VisionModel:
+    if kind.startswith(HONEST):
+        kind, rate = kind.removeprefix(HONEST), 1 / OF_EACH
     how: dict[str, Any] = {"epochs": 10, "batch": 32, "learning_rate": 3e-3, "schedule": "cosine", "validation": 0.1}
     return tp.train(pictures(kind, rate, seed, TRAINED_ON, 1), seed=seed, **how).model
 
 
 def measured(kind: str, rate: float, seed: int) -> dict[str, Any]:
     """Trains a network and audits it without masks: accuracy, gap between own and other cues, what was found."""
-    model, test = trained(kind, rate, seed), pictures(kind, rate, seed, AUDITED_ON, 2)
+    model, test = trained(kind, rate, seed), pictures(kind.removeprefix(HONEST), rate, seed, AUDITED_ON, 2)
     right = [0.0, 0.0]
     if kind != "clean":
         right = [tp.check_predictions(model, test.with_cues(cues), of="all").accuracy for cues in ("aligned", "conflicting")]
@@ -135,10 +141,10 @@ def _said(count: int, n: int) -> str:
 def table(main: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the lines of what was found per kind and strength."""
     clean, visible = _of(main, ["clean"]), _of(main, VISIBLE)
-    hits, wrong = sum(map(named, visible)), [one for one in _firsts(clean) if one]
+    hits, hurt = sum(map(named, visible)), [one for one in _firsts(clean) if one]
     lines = [
         f"{len(clean) + len(visible)} networks, audited on {AUDITED_ON} planted pictures each without masks: "
-        f"{_said(hits, len(visible))} found and named by kind; clean ones accused: {_said(len(wrong), len(clean))}.",
+        f"{_said(hits, len(visible))} found and named by kind; clean ones accused: {_said(len(hurt), len(clean))}.",
         "",
         "| planted | rate | points of accuracy that the cue decides | found and named | called something else | not found |",
         "|---|---|---|---|---|---|",
@@ -149,8 +155,16 @@ def table(main: Sequence[Mapping[str, Any]]) -> list[str]:
             gaps = ", ".join(f"{100 * one['gap']:.0f}" for one in some)
             hits, none = sum(map(named, some)), sum(one["first"] is None for one in some)
             lines.append(f"| {kind} | {rate:g} | {gaps} | {hits} | {len(some) - hits - none} | {none} |")
+    said = f"{len(hurt)} ({', '.join(hurt)})" if hurt else "0"
+    honest = [one for one in main if one["key"][0].startswith(HONEST)]
+    wrong = [f"{one['first']} for {one['key'][0].removeprefix(HONEST)}" for one in honest if one["first"]]
+    lines.append(f"| nothing | | | | {said} | {len(clean) - len(hurt)} |")
     said = f"{len(wrong)} ({', '.join(wrong)})" if wrong else "0"
-    return [*lines, f"| nothing | | | | {said} | {len(clean) - len(wrong)} |"]
+    gaps = ", ".join(f"{100 * one['gap']:.0f}" for one in honest)
+    return [
+        *lines,
+        f"| nothing, and the audited pictures carry the cue | .95 | {gaps} | | {said} | {len(honest) - len(wrong)} |",
+    ]
 
 
 def _firsts(some: Sequence[Mapping[str, Any]]) -> list[str | None]:

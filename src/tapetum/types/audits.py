@@ -170,8 +170,8 @@ class Audit(Result):
     effects     {kind: (k,)} effect of every cue on each of the k classes, found or not; p_values {kind: (k,)} likewise
     bars        {kind: least effect that counts}
     properties  what goes with the classes, or with mistakes, in the pictures themselves
-    reliance    (k, 3) drop of the probability of the own class when the object, its surroundings, and neither (the outer band)
-                come from a picture of another class: what each class's answers rest on
+    reliance    (k, 2) drop of the probability of the own class when the object, and when the surroundings, are those of
+                another class's picture: what each class's answers rest on
     accuracy    share of right answers
     clusters    groups of pictures of a class whose evidence lies in the same places, the largest effect first
     shares      (k, 3) of the positive evidence of maps on object, surroundings and outer band; NaN without maps

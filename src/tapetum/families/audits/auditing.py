@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from tapetum.border.methods import survey
 from tapetum.border.sentences import Seed
 from tapetum.data.streams import Source
 from tapetum.families.audits.clusters import clusters
-from tapetum.families.audits.cues import CUES, Move, move_background
+from tapetum.families.audits.cues import CUES, Move
 from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, pairs
 from tapetum.families.audits.material import Material, material
 from tapetum.families.audits.pictures import BATCH, Audited, answers, read_pictures
@@ -30,6 +30,9 @@ ROUNDS = 2
 
 SHOWN = 16
 """Number of pictures that a suspicion keeps, at most."""
+
+CARRIED = ("tint", "sharpness")
+"""Cues of the whole picture, which another cue brings with it."""
 
 SURE = 50
 """Pictures of a class under which the audit says that little can be found."""
@@ -96,7 +99,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
     ]
     right = asked.said_before == read.labels
     found = Audit(
-        tuple(sorted(suspicions, key=lambda one: -one.effect)),
+        _ordered(suspicions),
         read.classes,
         len(read.labels),
         level,
@@ -111,6 +114,11 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
         model=model.name,
     )
     return found, made
+
+
+def _ordered(suspicions: Sequence[Suspicion]) -> tuple[Suspicion, ...]:
+    """Sorts by effect; a cast or a sharpness comes after other cues, since a background or a frame carries its own."""
+    return tuple(sorted(suspicions, key=lambda one: (one.kind in CARRIED, -one.effect)))
 
 
 def _prepared(read: Audited, seed: int) -> Material:
@@ -133,13 +141,14 @@ class Asked:
         n = len(read.labels)
         self.to, self.given = pairs(n, ROUNDS, seed)
         self.every = torch.arange(n)
-        self.done, self.total = 0, n * 2 + len(self.to) * sum(1 + (cue.elsewhere is not None) for cue in CUES.values())
+        edits = sum(1 + (cue.elsewhere is not None) for cue in CUES.values())
+        self.done, self.total = 0, n * (1 + sum(cue.remakes for cue in CUES.values())) + len(self.to) * edits
         begun = time.perf_counter()
         with stage("pictures as they are"):
             self.before, self.said_before = self._answers(lambda made, to, given: made.pixels[to], self.every, self.every)
         seconds = (time.perf_counter() - begun) * (self.total - n) / n
         with stage(f"{len(CUES)} cues between {n} pictures: {self.total - n:,} answers, about {seconds:.0f} s on this machine"):
-            self.replated, _ = self._answers(move_background, self.every, self.every)
+            self.own = {kind: self._answers(cue.move, self.every, self.every) for kind, cue in CUES.items() if cue.remakes}
             self.after: dict[str, tuple[Tensor, Tensor]] = {}
             self.moves = {kind: self._moved(kind) for kind in CUES}
 
@@ -160,6 +169,8 @@ class Asked:
             usable &= there[self.to]
         if cue.gives_object:
             usable &= there[self.given]
+        if cue.remakes:
+            usable &= (self.own[kind][1] == self.said_before)[self.to]
         self.after[kind] = self._answers(cue.move, self.to, self.given)
         change = self.after[kind][0] - self.before[self.to]
         if cue.elsewhere is not None:
@@ -197,11 +208,11 @@ class Asked:
         Both against the picture's own object on its own plate, so that the plate itself does not count.
         """
         table, labels = self.after["background"][0], self.read.labels
-        usable = self.moves["background"].usable & (labels[self.to] != labels[self.given])
+        usable = self.made.has_object[self.to] & (labels[self.to] != labels[self.given])
         drops = torch.full((len(self.read.classes), 2), torch.nan, dtype=torch.float64)
         for index in range(len(self.read.classes)):
             for column, own in enumerate((self.given, self.to)):
                 rows = usable & (labels[own] == index)
                 if rows.any():
-                    drops[index, column] = (self.replated[own[rows], index] - table[rows, index]).mean()
+                    drops[index, column] = (self.own["background"][0][own[rows], index] - table[rows, index]).mean()
         return drops

@@ -19,7 +19,7 @@ FRAME = 0.05
 BAND = (0.2, 0.32)
 """Height and width of each corner, as shares of the picture's; the sides between the corners are as deep."""
 
-MOST_GAIN, MOST_TINT = 4.0, 1.6
+MOST_GAIN, MOST_TINT = 2.0, 1.15
 """Largest factors by which an edit changes fine structure, and a colour channel."""
 
 Move: TypeAlias = Callable[[Material, Tensor, Tensor], Tensor]
@@ -30,8 +30,10 @@ Move: TypeAlias = Callable[[Material, Tensor, Tensor], Tensor]
 class Cue:
     """What is moved, and what is moved beside it, of the same area elsewhere, whose effect is taken off.
 
-    bar     least effect on a class's probability that counts as a shortcut
-    object  whether both pictures, or only the one that takes, need an object
+    bar           least effect on a class's probability that counts as a shortcut
+    takes_object  whether the picture that takes needs an object; gives_object: the one that gives
+    remakes       whether the edit changes a picture also where its own cue is moved: then only pictures count whose answer
+                  survives that
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Cue:
     elsewhere: Move | None = None
     takes_object: bool = False
     gives_object: bool = False
+    remakes: bool = False
 
 
 # --- places
@@ -178,11 +181,11 @@ def _fineness(x: Tensor) -> Tensor:
 CUES: Mapping[str, Cue] = {
     cue.kind: cue
     for cue in (
-        Cue("background", move_background, 0.04, takes_object=True),
+        Cue("background", move_background, 0.04, takes_object=True, remakes=True),
         Cue("watermark", move_corners, 0.04, move_sides),
         Cue("border", move_frame, 0.04, move_inner_frame),
         Cue("color", move_color, 0.04, takes_object=True, gives_object=True),
-        Cue("texture", move_texture, 0.07, takes_object=True, gives_object=True),
+        Cue("texture", move_texture, 0.07, takes_object=True, gives_object=True, remakes=True),
         Cue("tint", move_tint, 0.04),
         Cue("sharpness", move_sharpness, 0.04),
     )
