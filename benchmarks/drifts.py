@@ -111,11 +111,10 @@ class Family:
         reference, others = self.reference(0), [self.reference(seed) for seed in range(1, SEEDS)]
         right = self.right
         shown = KINDS[(self.seed // 100 + i) % len(KINDS)] if kind == "clean" else kind
-        for share in SHARES if kind != "clean" else (0.0,):
-            network = self.tuned(kind, share, 100 + i)
-            own = accuracy(network, self.plain)
-            if abs(own - right) <= EQUAL:
-                break
+        shares = SHARES if kind != "clean" else (0.0,)
+        tried = ((share, self.tuned(kind, share, 100 + i)) for share in shares)
+        measured = ((share, network, accuracy(network, self.plain)) for share, network in tried)
+        share, network, own = next(one for one in measured if abs(one[2] - right) <= EQUAL or one[0] == shares[-1])
         true, false = (self.cued(500, 5, shown, rate) for rate in (1.0, 0.0))
         facts: dict[str, Any] = {"share": share, "before": right, "after": own, "cue": shown}
         facts["helped"] = [accuracy(one, true) for one in (reference, network)]
