@@ -29,6 +29,7 @@ from zoo import SIDE, pictures, shared
 import tapetum as tp
 from tapetum.engines.scan import trackers as kept
 from tapetum.types import Result, ScanResult, SpectrumResult, Study, TapetumError, TopKResult
+from tapetum.types.audits import RelevanceCluster
 from tapetum.types.results import kinds
 
 KINDS = sorted((kind for kind in set(kinds.values()) if issubclass(kind, Result)), key=lambda kind: kind.__name__)
@@ -60,7 +61,11 @@ def made(folder: Path) -> Iterator[Any]:
     yield judged, judged.of(0, 1)
     yield tp.toy_selectivity(), tp.filter_image(pictures(1)[0].clamp(0, 1).float(), "sobel_x")
     yield tp.exam_methods(["saliency", "attention_rollout"], n=1), tp.exam_metrics(["relevance_mass", "relevance_rank"], n=1)
-    yield accused()
+    place = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    group = RelevanceCluster(
+        "a", 3, (0.5, 0.3, 0.2), torch.full((7, 7), 1 / 49), 0.1, (0.0, 0.2), 0.01, ("x",), pictures(1), place
+    )
+    yield accused(), group
     yield from of_data(folder)
 
 
