@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import tapetum as tp
 from tapetum.data.planted.colors import hsv
 from tapetum.families.audits.cues import frame_of
 from tapetum.families.audits.following import SHUFFLES
+from tapetum.families.audits.properties import standardised
 from tapetum.types import TapetumError
 
 CLASSES = ("house", "fish", "car")
@@ -134,6 +136,56 @@ def test_properties_that_go_with_a_class_or_with_mistakes_are_named() -> None:
     assert means == sorted(means)
     plain = {one.name: one for one in tp.audit(wrapped(ReadsTheFrame()), test).properties}
     assert plain["brightness"].p_label > 0.05
+
+
+class ReadsOneHalf(nn.Module):
+    """A last layer on two features: the mean red of the whole picture, and that of what is vivid, as objects are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(2, 3, bias=False)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0]]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        vivid = ((images.amax(1) - images.amin(1)) > 0.6).float()
+        on_object = (images[:, 0] * vivid).sum((1, 2)) / vivid.sum((1, 2)).clamp(min=1)
+        around = (images[:, 0] * (1 - vivid)).sum((1, 2)) / (1 - vivid).sum((1, 2)).clamp(min=1)
+        return self.head(torch.stack([around, on_object], 1))
+
+
+def test_parts_of_a_logit_rest_where_the_features_look() -> None:
+    """The first class's logit is made of the surroundings alone, the second's of the object alone."""
+    test = tp.planted(n=90, seed=1, backgrounds=("clouds", "snow"), **ABOUT)
+    found = tp.audit(wrapped(ReadsOneHalf()), test, masks=test.masks).components
+    first = {one.label: one for one in reversed(found) if one.share > 0.9}
+    assert first["house"].share == pytest.approx(1.0)  # one feature alone has a weight
+    for label, larger, smaller in (("house", "of_surroundings", "of_object"), ("fish", "of_object", "of_surroundings")):
+        assert abs(getattr(first[label], larger)) >= abs(getattr(first[label], smaller))
+
+
+def test_equal_values_share_a_rank_whatever_the_order_of_the_pictures() -> None:
+    """Pictures lie in the order of their classes: a property that is the same for all must not go with them."""
+    values = torch.tensor([[0.0, 2.0], [0.0, 2.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    found = standardised(values)
+    assert torch.equal(found[:, 0], torch.zeros(4, dtype=torch.float64))
+    assert found[0, 1] == found[1, 1] == -found[2, 1] == -found[3, 1]
+
+
+def test_sizes_and_compression_of_files_that_go_with_a_class_are_named(tmp_path: Path) -> None:
+    test = tp.planted(n=60, seed=1, **ABOUT)
+    for i, (pixels, label) in enumerate(zip(test.pixels, test.labels, strict=True)):
+        (tmp_path / label).mkdir(exist_ok=True)
+        picture = Image.fromarray((pixels.permute(1, 2, 0) * 255).round().byte().numpy())
+        size, quality = (48, 32) if label == "fish" else (32, 32), 40 if label == "car" else 90
+        picture.resize(size).save(tmp_path / label / f"{i:02d}.jpg", quality=quality)
+    found = {one.name: one for one in tp.audit(wrapped(ReadsTheFrame()), tmp_path).properties}
+    for name in ("width", "proportions", "JPEG quantisation"):
+        assert found[name].p_label < 0.01
+    assert found["proportions"].means == {"car": 1.0, "fish": 1.5, "house": 1.0}
+    assert found["height"].p_label == 1  # the same for all
+    assert found["brightness"].p_label > 0.05
+    assert "width" not in {one.name for one in tp.audit(wrapped(ReadsTheFrame()), test).properties}  # no files
 
 
 class Tensors:

@@ -65,7 +65,8 @@ def made(folder: Path) -> Iterator[Any]:
     group = RelevanceCluster(
         "a", 3, (0.5, 0.3, 0.2), torch.full((7, 7), 1 / 49), 0.1, (0.0, 0.2), 0.01, ("x",), pictures(1), place
     )
-    yield accused(), group
+    part = tp.ClassComponent("a", 0.5, 1.0, 0.2, 0.7, (-0.6, -0.4), ("x",), pictures(1))
+    yield accused(), group, part
     yield from of_data(folder)
 
 

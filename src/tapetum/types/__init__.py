@@ -7,7 +7,7 @@ from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.atlases import ActivationAtlas, MapCell
 from tapetum.types.attacks import Attack, Disturbance, ShortestRepair
 from tapetum.types.attributions import Attribution, Reduce, Status
-from tapetum.types.audits import CUE_WORDS, Audit, Property, Receipt, RelevanceCluster, Suspicion
+from tapetum.types.audits import CUE_WORDS, Audit, ClassComponent, Property, Receipt, RelevanceCluster, Suspicion
 from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.comparing import ChangedPrediction, Comparison, SeedNull, SplitGroup, UnitMatches
 from tapetum.types.concepts import ConceptRelevance

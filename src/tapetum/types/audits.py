@@ -163,6 +163,40 @@ class RelevanceCluster(Result):
 
 
 @dataclass(frozen=True, eq=False)
+class ClassComponent(Result):
+    """Part of a class's logit along a principal component of its contributions, and what of it object and surroundings carry.
+
+    label            the class; share: of the variance of the contributions over the class's pictures
+    mean             mean part of the logit on the class's pictures, in units of the logit
+    of_object        by how much that part falls when the object is another class's
+    of_surroundings  by how much it falls when the surroundings are
+    interval         of 95 % of of_object - of_surroundings, by resampling pictures
+    examples         (m,) names of the pictures with the largest part; pictures (m, 3, h, w) in [0, 1]
+    """
+
+    label: str
+    share: float
+    mean: float
+    of_object: float
+    of_surroundings: float
+    interval: tuple[float, float]
+    examples: tuple[str, ...] = field(metadata=axes("_"))
+    pictures: Tensor = field(metadata=axes("_ c h w"))
+
+    @property
+    def on_surroundings(self) -> bool:
+        """Whether the surroundings carry more of it than the object, in the whole interval."""
+        return self.interval[1] < 0
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return (
+            f"a part of the logit of '{self.label}' ({self.share:.0%} of its variance) falls by {self.of_object:+.2f} without "
+            f"the object and by {self.of_surroundings:+.2f} without the surroundings (difference {low:+.2f} to {high:+.2f})"
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Audit(Result):
     """Cues that a model's answers follow, strongest first, of all that were moved between n pictures.
 
@@ -174,6 +208,7 @@ class Audit(Result):
                 another class's picture: what each class's answers rest on
     accuracy    share of right answers
     clusters    groups of pictures of a class whose evidence lies in the same places, the largest effect first
+    components  parts of each class's logit, those that rest most on the surroundings first
     shares      (k, 3) of the positive evidence of maps on object, surroundings and outer band; NaN without maps
     receipt     what this audit finds on twins, where some were trained
     smallest    {kind: least effect on a class that would have reached p <= level}
@@ -191,6 +226,7 @@ class Audit(Result):
     reliance: Tensor
     properties: tuple[Property, ...] = ()
     clusters: tuple[RelevanceCluster, ...] = ()
+    components: tuple[ClassComponent, ...] = ()
     shares: Tensor | None = None
     receipt: Receipt | None = None
     masked: bool = False

@@ -14,6 +14,7 @@ from tapetum.border.methods import survey
 from tapetum.border.sentences import Seed
 from tapetum.data.streams import Source
 from tapetum.families.audits.clusters import clusters
+from tapetum.families.audits.components import components
 from tapetum.families.audits.cues import CUES, Move
 from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, pairs
 from tapetum.families.audits.material import Material, material
@@ -82,7 +83,8 @@ def audit(
     if twins:
         receipt = receipt_of(model, read, made, masks is not None, twins, seed, lambda a, b: audited(a, b, level, seed)[0])
     groups, shares = clusters(model, read, made, seed)
-    return replace(found, data=source.name, masked=masks is not None, receipt=receipt, clusters=groups, shares=shares)
+    found = replace(found, clusters=groups, shares=shares, components=components(model, read, made, seed))
+    return replace(found, data=source.name, masked=masks is not None, receipt=receipt)
 
 
 def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple[Audit, Material]:

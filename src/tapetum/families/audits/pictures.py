@@ -13,13 +13,14 @@ from torch import Tensor
 
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.scores import gives_classes, probabilities
+from tapetum.families.audits.files import file_properties
 from tapetum.families.audits.objects import standing_out
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import report, stage
 from tapetum.training.checking import class_outputs
 from tapetum.training.data import Subset, class_names, part, seeded
 from tapetum.training.pictures import KEEP_BYTES, Photographs, batch_orders
-from tapetum.types import ImageError, ModelError
+from tapetum.types import ImageError, ModelError, TargetError
 
 FEWEST = 8
 """Least number of readable pictures of a class."""
@@ -30,7 +31,7 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class Audited:
-    """The pictures (n, 3, h, w) in [0, 1] of an audit, with their names, classes (n,) and masks of objects (n, h, w)."""
+    """Pictures (n, 3, h, w) in [0, 1] of an audit, with names, classes (n,), masks of objects (n, h, w), and their files."""
 
     pixels: Tensor
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Audited:
     objects: Tensor
     skipped: dict[str, str]
     rows: Tensor
+    files: Tensor
 
 
 def read_pictures(model: VisionModel, source: Source, n: int | None, masks: Any, seed: int) -> Audited:
@@ -59,7 +61,8 @@ def read_pictures(model: VisionModel, source: Source, n: int | None, masks: Any,
     samples = torch.tensor(chosen.samples)[rows]
     objects = _objects(pixels) if masks is None else _masks(model, source, samples, masks, pixels)
     names = tuple(chosen.id(row) for row in rows.tolist())
-    return Audited(pixels, names, labels, classes, outputs, objects, dict(photographs.skipped), samples)
+    files = file_properties(source, samples)
+    return Audited(pixels, names, labels, classes, outputs, objects, dict(photographs.skipped), samples, files)
 
 
 def answers(model: VisionModel, pixels: Tensor, outputs: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -79,7 +82,12 @@ def _outputs(model: VisionModel, classes: Sequence[str]) -> tuple[int, ...]:
     if table is None or table.shape[1] < 2:
         what = "numbers, no classes" if table is None else "one value per picture"
         raise ModelError(f"{model.name} gives {what}: an audit needs a classifier with an output per class, two at least")
-    return tuple(class_outputs(model, classes))
+    try:
+        return tuple(class_outputs(model, classes))
+    except TargetError as error:
+        raise ModelError(
+            f"{model.name} has no output for a class of the data: {error}; class folders are named as labels"
+        ) from error
 
 
 def _chosen(source: Source, classes: tuple[str, ...], n: int | None, seed: int) -> Subset:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tapetum.data.preprocessing import size_of
 from tapetum.families.audits.cues import frame_of
+from tapetum.families.audits.files import FILE_PROPERTIES
 from tapetum.families.audits.pictures import Audited
 from tapetum.types import Property
 
@@ -55,8 +57,9 @@ PROPERTIES: Mapping[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 def properties_of(read: Audited, right: Tensor, seed: int) -> tuple[Property, ...]:
     """Tests every property against classes and against mistakes; p-values are corrected for all properties."""
     values = torch.stack([function(read.pixels).double() for _, function in PROPERTIES.values()], 1)
-    ranks = values.argsort(0).argsort(0).double()  # outliers do not decide
-    ranks = (ranks - ranks.mean(0)) / ranks.std(0)
+    values = torch.cat([values, read.files], 1)
+    units = {**{name: unit for name, (unit, _) in PROPERTIES.items()}, **FILE_PROPERTIES}
+    ranks = standardised(values)
     own = one_hot(read.labels, len(read.classes)).double()
     generator = torch.Generator().manual_seed(seed)
     orders = [torch.randperm(len(ranks), generator=generator) for _ in range(SHUFFLES)]
@@ -76,14 +79,24 @@ def properties_of(read: Audited, right: Tensor, seed: int) -> tuple[Property, ..
             float(difference[i]),
             _p(within, difference[i].abs()),
         )
-        for i, (name, (unit, _)) in enumerate(PROPERTIES.items())
+        for i, (name, unit) in enumerate(list(units.items())[: values.shape[1]])
     )
+
+
+def standardised(values: Tensor) -> Tensor:
+    """Ranks (n, p) of each property with mean 0 and variance 1, so that outliers do not decide; equal values share a rank.
+
+    A property that is the same for all pictures is 0 for all.
+    """
+    ranks = torch.from_numpy(rankdata(values.numpy(), axis=0)).double()
+    spread = ranks.std(0)
+    return (ranks - ranks.mean(0)) / torch.where(spread > 0, spread, 1.0)
 
 
 def _between(ranks: Tensor, own: Tensor) -> Tensor:
     """Share (p,) of the variance of standardised ranks (n, p) that lies between classes."""
     counts = own.sum(0)[:, None]
-    return ((own.T @ ranks).square() / counts.clamp(min=1)).sum(0) / ranks.square().sum(0)
+    return ((own.T @ ranks).square() / counts.clamp(min=1)).sum(0) / ranks.square().sum(0).clamp(min=1e-9)
 
 
 def _difference(inside: Tensor, right: Tensor) -> Tensor:

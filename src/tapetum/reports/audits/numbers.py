@@ -44,6 +44,19 @@ def content_of(found: Audit, facts: Mapping[str, Any]) -> dict[str, Any]:
             }
             for one in found.clusters
         ],
+        "components": [
+            {
+                "label": one.label,
+                "share": one.share,
+                "mean": one.mean,
+                "of_object": one.of_object,
+                "of_surroundings": one.of_surroundings,
+                "interval": list(one.interval),
+                "examples": list(one.examples),
+                "said": str(one),
+            }
+            for one in found.components
+        ],
         "receipt": None if found.receipt is None else {**asdict(found.receipt), "said": str(found.receipt)},
         "skipped": dict(found.skipped),
         "notes": list(found.notes),

@@ -49,6 +49,7 @@ def write_audit(
         _asked(found),
         _section("What the answers rest on", _reliance(found)),
         _groups(found),
+        _components(found),
         _section("What goes with classes and with mistakes", _properties(found)),
         _section("How sure this is", _certainty(found)),
         _skipped(found.skipped),
@@ -190,6 +191,19 @@ def _groups(found: Audit) -> Markup | None:
         "for comparison, the least telling ones. Listed are the groups in which this made a difference."
     )
     return _section("Where the evidence lies", tag("p", lead, class_="lead"), _list([f"{one}." for one in kept]))
+
+
+def _components(found: Audit) -> Markup | None:
+    """Parts of classes' logits that rest on the surroundings more than on the object."""
+    kept = [one for one in found.components if one.on_surroundings][:SHOWN]
+    if not kept:
+        return None
+    lead = (
+        "Each class's logit was taken apart into its principal components, and each part was measured again with another "
+        "class's object, and with another class's surroundings. Listed are the parts that the surroundings carry more than the object."
+    )
+    title = "Parts of a class that rest on the surroundings"
+    return _section(title, tag("p", lead, class_="lead"), _list([f"{one}." for one in kept]))
 
 
 def _properties(found: Audit) -> Markup:
