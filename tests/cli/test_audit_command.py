@@ -55,7 +55,7 @@ COMMAND = ("audit", "framed", "--model", "cheat.py:build")
 def test_an_audit_writes_a_page_numbers_a_figure_and_the_result(folder: Path, tapetum: CommandLine) -> None:
     answer = tapetum(*COMMAND, "--out", "out")
     assert answer.status == 0, answer.err
-    assert "7 cues between 32 pictures: 608 answers, about" in answer.err
+    assert "7 cues between 32 pictures: 640 answers, about" in answer.err
     found = tp.open(folder / "out" / "audit")
     assert answer.out == f"{found}\nout/report.html\n"
     content = json.loads((folder / "out" / "audit.json").read_text())

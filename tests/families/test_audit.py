@@ -155,13 +155,16 @@ class ReadsOneHalf(nn.Module):
 
 
 def test_parts_of_a_logit_rest_where_the_features_look() -> None:
-    """The first class's logit is made of the surroundings alone, the second's of the object alone."""
-    test = tp.planted(n=90, seed=1, backgrounds=("clouds", "snow"), **ABOUT)
+    """The first class's logit is made of the surroundings alone, which are snow; the second's of the object alone."""
+    grounds: dict[str, Any] = {"shortcut": "background", "rate": 1.0, "backgrounds": ("snow", "water", "grass")}
+    test = tp.planted(n=90, seed=1, **ABOUT, **grounds)
     found = tp.audit(wrapped(ReadsOneHalf()), test, masks=test.masks).components
-    first = {one.label: one for one in reversed(found) if one.share > 0.9}
-    assert first["house"].share == pytest.approx(1.0)  # one feature alone has a weight
-    for label, larger, smaller in (("house", "of_surroundings", "of_object"), ("fish", "of_object", "of_surroundings")):
-        assert abs(getattr(first[label], larger)) >= abs(getattr(first[label], smaller))
+    of_house, of_fish = (next(one for one in found if one.label == label and one.share > 0.9) for label in ("house", "fish"))
+    assert of_house.share == pytest.approx(1.0)  # one feature alone has a weight
+    assert of_house.of_surroundings > 5 * abs(of_house.of_object)
+    assert of_house.on_surroundings
+    assert abs(of_fish.of_surroundings) < 0.05 * of_fish.mean  # no plate is vivid
+    assert not of_fish.on_surroundings
 
 
 def test_equal_values_share_a_rank_whatever_the_order_of_the_pictures() -> None:

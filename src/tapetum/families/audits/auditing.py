@@ -73,7 +73,8 @@ def audit(
         seed: random seed of the drawn pictures, of pairs, shuffles, resamples and twins.
 
     Example:
-        >>> print(tp.audit(model, folder, n=40))
+        >>> pictures = tp.planted("shapes", n=40, size=32, classes=("disc", "star"), shortcut="border")
+        >>> print(tp.audit(tp.train(pictures, epochs=1).model, pictures))
     """
     read = read_pictures(model, source, n, masks, seed)
     if min(torch.bincount(read.labels)) < SURE:
@@ -143,13 +144,13 @@ class Asked:
         n = len(read.labels)
         self.to, self.given = pairs(n, ROUNDS, seed)
         self.every = torch.arange(n)
-        edits = sum(1 + (cue.elsewhere is not None) for cue in CUES.values())
-        self.done, self.total = 0, n * (1 + sum(cue.remakes for cue in CUES.values())) + len(self.to) * edits
-        begun = time.perf_counter()
+        begun, self.done, self.total = time.perf_counter(), 0, n
         with stage("pictures as they are"):
             self.before, self.said_before = self._answers(lambda made, to, given: made.pixels[to], self.every, self.every)
-        seconds = (time.perf_counter() - begun) * (self.total - n) / n
-        with stage(f"{len(CUES)} cues between {n} pictures: {self.total - n:,} answers, about {seconds:.0f} s on this machine"):
+        edits = sum(1 + (cue.elsewhere is not None) for cue in CUES.values())
+        self.done, self.total = 0, n * sum(cue.remakes for cue in CUES.values()) + len(self.to) * edits
+        seconds = (time.perf_counter() - begun) * self.total / n
+        with stage(f"{len(CUES)} cues between {n} pictures: {self.total:,} answers, about {seconds:.0f} s on this machine"):
             self.own = {kind: self._answers(cue.move, self.every, self.every) for kind, cue in CUES.items() if cue.remakes}
             self.after: dict[str, tuple[Tensor, Tensor]] = {}
             self.moves = {kind: self._moved(kind) for kind in CUES}

@@ -199,8 +199,8 @@ def _components(found: Audit) -> Markup | None:
     if not kept:
         return None
     lead = (
-        "Each class's logit was taken apart into its principal components, and each part was measured again with another "
-        "class's object, and with another class's surroundings. Listed are the parts that the surroundings carry more than the object."
+        "Each class's logit was taken apart into its principal components. Each part was measured again with another class's "
+        "object, and with another class's surroundings. Listed are the parts that the surroundings carry more than the object."
     )
     title = "Parts of a class that rest on the surroundings"
     return _section(title, tag("p", lead, class_="lead"), _list([f"{one}." for one in kept]))
