@@ -188,7 +188,8 @@ def test_a_texture_changes_the_object_alone_and_not_its_hue() -> None:
     data = planted(n=30, size=64, classes=("disc", "star", "moon"), shortcut="texture", cues="aligned", seed=3)
     bare = data.with_cues("neutral")
     change = (data.levels.int() - bare.levels.int()).abs().amax(1)
-    assert change[~grown(data.masks)].max() <= 1  # the pixels of a rim are part object, and so are thin tips beyond it, faintly
+    # the pixels of a rim are part object, and so are thin tips beyond it, faintly
+    assert change[~grown(data.masks, 2)].max() <= 1
     assert change[data.masks].float().mean() > 20
     assert torch.equal(data.cue_masks, data.masks)
 

@@ -65,8 +65,8 @@ def audit(
     for you to say. Cues of other kinds, or in other places, are not found.
 
     Args:
-        masks: of the objects: (count, h, w) bool for all pictures of the source in their order, or a folder of pictures of the
-            same names, white on the object; None: found by what stands out.
+        masks: masks of the objects: (count, h, w) bool for all pictures of the source in their order, or a folder of
+            pictures of the same names, white on the object; None: found by what stands out.
         twins: small networks that are trained in your setting, half of them with a planted cue, and audited blind.
         level: rate at which a model without any of these cues is accused.
         n: pictures, of each class equally many as far as there are; None: all.

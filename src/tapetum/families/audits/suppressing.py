@@ -76,7 +76,7 @@ def suppress(
             the model answers to them before the cue was moved.
         how: which edits are considered: "auto" (all, the last two layers only if the others fail), or one of "projection",
             "units", "row", "last_layer", "last_two".
-        masks: of the objects, as for `audit`.
+        masks: masks of the objects, in the forms that `audit` takes.
         n: pictures of the source, of each class equally many as far as there are; None: all.
         seed: random seed of the drawn pictures, pairs, halves and resamples.
 
