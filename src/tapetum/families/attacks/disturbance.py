@@ -15,15 +15,14 @@ from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import capture
 from tapetum.engines.similarity import rank_correlation
 from tapetum.families.attacks.problem import Problem, pixels_of, posed
-from tapetum.families.cams.weighted import grad_cam
 from tapetum.families.depth.layers import named_or_blocks
-from tapetum.families.gradients.plain import saliency
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage, track
+from tapetum.registry import lookup
 from tapetum.types import Attack, Attribution, Disturbance, ImagesLike, MethodError, ModelLike, TapetumError
 
-MAPS = {"saliency": saliency, "grad_cam": grad_cam}
+MAPS = ("saliency", "grad_cam")
 """Methods whose maps are compared before and after."""
 
 SAME = 2e-3
@@ -187,7 +186,8 @@ def _maps(problem: Problem, path: Sequence[Tensor], noisy: Sequence[Tensor]) -> 
     maps: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}
     kept_noise: dict[str, Tensor] = {}
-    for name, method in MAPS.items():
+    for name in MAPS:
+        method = lookup(name).function  # not imported: methods are listed in the order in which files register them
         try:
             with stage(name):
                 found = [
