@@ -55,9 +55,10 @@ def audit(
     Every picture takes a cue of another one, drawn without a look at classes: its background, corners, frame, the hue or the
     surface of its object, its colour cast, its sharpness. The effect of a cue towards class a is the mean change of p(a) on
     pictures of other classes where the cue comes from a picture of a, less where it comes from another class; of a place
-    (corners, frame), less the same for an equal area elsewhere. Where the cue carries nothing that the model uses, the givers'
-    classes can be shuffled: `p_value` is the share of 2000 shuffles in which the largest t over all cues and classes is as
-    large (so `level` is the rate of accusing a model of anything by chance). A suspicion has p <= `level` and an effect of at
+    (corners, frame), less the same for an equal area elsewhere. `p_value` is the share of 2000 shuffles of the givers' classes
+    in which the largest t over all cues and classes is as large. On pictures in which no cue goes with the class, a model is
+    accused of anything at the rate `level`; where one does, the p-value is about edited pictures alone, which a model may
+    answer oddly: confirm a finding on pictures that nobody edited. A suspicion has p <= `level` and an effect of at
     least its kind's bar: .04, for the object's surface .07, since an object's own surface speaks for its class by right.
 
     Backgrounds are plates laid from patches beside the object; the object is what stands out from a ring near the edge, unless
@@ -68,7 +69,7 @@ def audit(
         masks: masks of the objects: (count, h, w) bool for all pictures of the source in their order, or a folder of
             pictures of the same names, white on the object; None: found by what stands out.
         twins: small networks that are trained in your setting, half of them with a planted cue, and audited blind.
-        level: rate at which a model without any of these cues is accused.
+        level: rate at which a model is accused by chance, on pictures in which no cue goes with the class.
         n: pictures, of each class equally many as far as there are; None: all.
         seed: random seed of the drawn pictures, of pairs, shuffles, resamples and twins.
 

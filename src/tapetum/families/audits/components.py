@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tapetum.families.audits.cues import Move, move_background
 from tapetum.families.audits.following import pairs
+from tapetum.families.audits.heads import features_of
 from tapetum.families.audits.material import Material
 from tapetum.families.audits.pictures import BATCH, Audited
-from tapetum.models.hooks import hooked
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import find_head
 from tapetum.notes import note
@@ -58,19 +58,11 @@ def _weight(head: nn.Module) -> Tensor:
 
 def _features(model: VisionModel, name: str, made: Material, move: Move, to: Tensor, given: Tensor) -> Tensor:
     """What the last layer takes (m, d), for pictures after a move."""
-    took: list[Tensor] = []
-
-    def keep(_: str, inputs: tuple[Tensor, ...], __: Tensor) -> None:
-        took.append(inputs[0].detach().double().cpu().flatten(1))
-
-    with hooked([(name, model.replica.get_submodule(name))], end=keep):
-        for some, others in zip(to.split(BATCH), given.split(BATCH), strict=True):
-            model(model.preprocessing.normalize(move(made, some, others)).to(model.device, model.dtype))
-            report(sum(map(len, took)), len(to), "pictures")
-    features = torch.cat(took)
-    if len(features) != len(to) or features.shape[1] != _weight(model.replica.get_submodule(name)).shape[1]:
-        raise ModelError(f"{model.name}: its last layer {name} does not run once for each picture")
-    return features
+    found: list[Tensor] = []
+    for some, others in zip(to.split(BATCH), given.split(BATCH), strict=True):
+        found.append(features_of(model, name, move(made, some, others))[0])
+        report(sum(map(len, found)), len(to), "pictures")
+    return torch.cat(found)
 
 
 def _of_class(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -30,9 +29,6 @@ VISIBLE = ("background", "watermark", "border", "color", "texture")
 HIDDEN = ("blur", "pattern", "gain")
 FOUND_AS: Mapping[str, str] = {"blur": "sharpness", "gain": "tint", "pattern": "texture"}
 """{planted kind: the kind of cue by which an audit would name it}, where it has another name."""
-
-Plant: TypeAlias = Callable[[Material, Tensor, Tensor, np.random.Generator], Tensor]
-"""(material, rows, class that the cue suggests for each row, random numbers) -> pictures (m, 3, h, w)."""
 
 
 def mixed(made: Material, rows: Tensor, generator: torch.Generator) -> Tensor:
