@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from writers import WRITERS, planted, written
 
+from tapetum.keeping import whole
+from tapetum.keeping.keyed import Kept, Key
 from tapetum.keeping.whole import LEFTOVER, clear_leftovers
 
 
@@ -66,6 +68,18 @@ def test_two_processes_at_once_do_not_collide(name: str, processes: ForkServerCo
     assert [process.exitcode for process in many] == [0, 0]
     assert contents(place) in alone
     assert list(place.rglob(".*")) == []
+
+
+def test_two_that_begin_the_same_work_at_once_share_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, key = tmp_path / "kept", Key({"of": "the same"})
+
+    def other_comes_first(work: Path) -> None:
+        monkeypatch.undo()
+        Kept(begun, key).write("piece", b"of the other")
+
+    monkeypatch.setattr(whole, "_sync_all", other_comes_first)
+    assert Kept(begun, key).read("piece", Path.read_bytes) == b"of the other"
+    assert list(tmp_path.rglob(".*")) == []
 
 
 def test_a_folder_is_not_there_before_it_is_whole(processes: ForkServerContext, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tapetum.files import printable, table_in
 from tapetum.keeping.places import removed, writable
-from tapetum.keeping.whole import clear_leftovers, write_whole
+from tapetum.keeping.whole import clear_leftovers, whole_folder, write_whole
 from tapetum.types import DamagedError
 
 MARK = "key.json"
@@ -59,12 +59,27 @@ class Kept:
     def __init__(self, folder: Path, key: Key, *, resume: bool = True) -> None:
         self.folder = folder
         with writable(folder):
-            if resume and _key_in(folder) == key.hash:
-                clear_leftovers(folder)
-                return
-            removed(folder)
-            folder.mkdir(parents=True)
-        write_whole(folder / MARK, json.dumps({"key": key.hash}).encode())
+            if not (resume and self._holds(key)):
+                self._begin(key, resume=resume)
+
+    def _holds(self, key: Key) -> bool:
+        """Tells whether the folder is of this key, and if so clears up what a killed process has left in it."""
+        if _key_in(self.folder) != key.hash:
+            return False
+        clear_leftovers(self.folder)
+        return True
+
+    def _begin(self, key: Key, *, resume: bool) -> None:
+        """Puts an empty folder with its mark in place of any earlier one, but not of one that another process just began."""
+        if self.folder.is_symlink() or not self.folder.is_dir():
+            removed(self.folder)
+        earlier = self.folder.exists()
+        try:
+            with whole_folder(self.folder, replaces=earlier) as work:
+                (work / MARK).write_bytes(json.dumps({"key": key.hash}).encode())
+        except OSError:
+            if earlier or not (resume and self._holds(key)):
+                raise
 
     def read(self, name: str, reader: Callable[[Path], T]) -> T | None:
         """Returns a piece as read by `reader`; None if it is missing or damaged, and has to be made."""
