@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
-from tapetum.families.audits.following import Moves, flips, followed, interval, pairs
+from tapetum.families.audits.following import Moves, flips, followed, interval, lost, pairs
 
 
 def moves_of(labels: Tensor, rounds: int, seed: int, follow: float, noise: float = 0.1) -> Moves:
@@ -78,3 +79,12 @@ def test_flips_count_answers_on_pictures_of_other_classes() -> None:
     labels = torch.tensor([0, 0, 1, 1])
     moves = Moves(torch.tensor([2, 3, 2, 0]), torch.tensor([0, 1, 3, 2]), torch.zeros(4, 2), torch.ones(4, dtype=torch.bool))
     assert flips(torch.tensor([0, 1, 0, 0]), moves, labels, 0) == (0.5, 1.0, 2)
+
+
+def test_a_class_loses_where_other_classes_give_the_cue() -> None:
+    labels, (to, given) = torch.tensor([0, 0, 1, 1]), (torch.tensor([0, 0, 1, 2, 3]), torch.tensor([1, 2, 3, 3, 0]))
+    change = torch.tensor([[0.1, 0.0], [-0.3, 0.0], [-0.5, 0.0], [0.0, 0.2], [0.0, -0.4]])
+    usable = torch.ones(5, dtype=torch.bool)
+    # class 0: .1 by its own, -.4 on average by the other; class 1: .2 and -.4
+    assert lost(Moves(to, given, change, usable), labels).tolist() == pytest.approx([0.5, 0.6])
+    assert lost(Moves(to, given, change, usable & (labels[to] == 0)), labels).tolist() == pytest.approx([0.5, 0.0])

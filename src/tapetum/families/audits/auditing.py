@@ -16,7 +16,7 @@ from tapetum.data.streams import Source
 from tapetum.families.audits.clusters import clusters
 from tapetum.families.audits.components import components
 from tapetum.families.audits.cues import CUES, Move
-from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, pairs
+from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, lost, pairs
 from tapetum.families.audits.material import Material, material
 from tapetum.families.audits.pictures import BATCH, Audited, answers, read_pictures
 from tapetum.families.audits.properties import properties_of
@@ -99,7 +99,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
         asked.suspicion(kind, index, float(one.p_value[index]), float(one.effect[index]))
         for kind, one in results.items()
         for index in range(len(read.classes))
-        if one.p_value[index] <= level and one.effect[index] >= bars[kind]
+        if one.p_value[index] <= level and one.effect[index] >= bars[kind] and asked.is_lost(kind, index, one.effect)
     ]
     right = asked.said_before == read.labels
     found = Audit(
@@ -180,6 +180,10 @@ class Asked:
         if cue.elsewhere is not None:
             change = change - (self._answers(cue.elsewhere, self.to, self.given)[0] - self.before[self.to])
         return Moves(self.to, self.given, change, usable)
+
+    def is_lost(self, kind: str, index: int, effect: Tensor) -> bool:
+        """Tells whether a class loses by other classes' cues what `Cue.both` asks for."""
+        return not CUES[kind].both or float(lost(self.moves[kind], self.read.labels)[index]) >= float(effect[index]) / 2
 
     def suspicion(self, kind: str, index: int, p_value: float, effect: float) -> Suspicion:
         """Returns what the experiment showed of a cue towards a class, with the pictures that changed most."""

@@ -107,6 +107,17 @@ def _ratio(sums: _Sums, own: Tensor) -> tuple[Tensor, Tensor]:
     return mean, squares.clamp(min=0) / count.square()
 
 
+def lost(moves: Moves, labels: Tensor) -> Tensor:
+    """Mean fall (k,) of each class's probability on its own pictures where another class gives the cue, and not its own."""
+    own = moves.usable & (labels[moves.to] == labels[moves.given])
+    other = moves.usable & (labels[moves.to] != labels[moves.given])
+    table, k = moves.change.double(), moves.change.shape[1]
+    means = [
+        torch.stack([table[rows & (labels[moves.to] == index), index].mean() for index in range(k)]) for rows in (own, other)
+    ]
+    return (means[0] - means[1]).nan_to_num(0.0)
+
+
 def interval(moves: Moves, labels: Tensor, index: int, seed: int) -> tuple[float, float]:
     """Interval of 95 % of a class's effect: pictures are resampled, and a move counts as often as both of its pictures."""
     counted = (labels[moves.to] != index) & moves.usable
