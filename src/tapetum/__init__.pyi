@@ -77,7 +77,7 @@ from tapetum.types import (
     LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
     Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property,
-    ClassComponent as ClassComponent, RelevanceCluster as RelevanceCluster,
+    ClassComponent as ClassComponent, MistakeConcept as MistakeConcept, RelevanceCluster as RelevanceCluster,
     Attempt as Attempt, Effects as Effects,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,
     Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,

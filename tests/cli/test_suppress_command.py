@@ -53,7 +53,7 @@ def test_a_cue_is_suppressed_and_its_patch_is_weights(tmp_path: Path, capsys) ->
 
 def suspicion(kind: str, label: str) -> tp.Suspicion:
     empty = torch.zeros(0, 3, 8, 8)
-    return tp.Suspicion(kind, label, 0.5, (0.4, 0.6), 0.01, (0.9, 0.1), 8, (), (), empty, empty, torch.zeros(0, 2))
+    return tp.Suspicion(kind, label, 0.5, (0.4, 0.6), 0.01, (0.9, 0.1), 8, (), (), empty, empty, empty, torch.zeros(0, 2))
 
 
 class Found:

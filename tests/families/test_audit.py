@@ -167,6 +167,62 @@ def test_parts_of_a_logit_rest_where_the_features_look() -> None:
     assert not of_fish.on_surroundings
 
 
+class SeesGreen(nn.Module):
+    """Two logits: 2, and 400 times the mean of what is greener than .9; the map is that before the mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.green = nn.Conv2d(3, 2, 3, padding=1)
+        self.head = nn.Linear(2, 2)
+        with torch.no_grad():
+            self.green.weight.zero_()
+            self.green.weight[0, 1, 1, 1] = 1
+            self.green.bias.copy_(torch.tensor([-0.9, 0.5]))
+            self.head.weight.copy_(torch.tensor([[0.0, 4], [4000, 0]]))
+            self.head.bias.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(torch.relu(self.green(images)).mean((2, 3)))
+
+
+def with_patches(folder: Path, n: int, marked: int) -> Path:
+    """Writes grey noise of 28 x 28 px, of classes "plain" and "green" in turn.
+
+    All green ones and `marked` plain ones have a green square of 4 px in one cell of the 7 x 7 grid.
+    """
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.rand(n, 1, 28, 28, generator=draws).mul(0.4).add(0.2).repeat(1, 3, 1, 1)
+    for i, one in enumerate(pixels):
+        place = folder / ("plain", "green")[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        if i % 2 or i < 2 * marked:
+            y, x = (4 * int(torch.randint(1, 6, (1,), generator=draws)) for _ in range(2))
+            one[:, y : y + 4, x : x + 4] = torch.tensor([0.2, 1.0, 0.2])[:, None, None]
+        Image.fromarray((one.permute(1, 2, 0) * 255).byte().numpy()).save(place / f"{i:02}.png")
+    return folder
+
+
+def test_the_concept_that_drives_mistakes_is_found_where_it_lies_and_hiding_it_repairs_them(tmp_path: Path) -> None:
+    pictures = with_patches(tmp_path / "pictures", 80, marked=12)
+    model = tp.wrap(SeesGreen(), size=28, labels=["plain", "green"], mean=(0, 0, 0), std=(1, 1, 1), outputs="logits")
+    assert tp.check_predictions(model, pictures, of="all").accuracy == pytest.approx(68 / 80)
+    (found,) = tp.audit(model, pictures).mistakes
+    assert (found.label, dict(found.truths), found.n) == ("green", {"plain": 12}, 12)
+    # all of them lie on one of the seven hidden cells, and a cell drawn at random from the other 42 leaves it
+    assert found.repaired == (1.0, 0.0)
+    assert found.effect > 0.5
+    assert found.p_value < 0.01
+    changed = (found.before - found.after).abs().amax((1, 2, 3))
+    assert float(changed.min()) > 0.5
+    assert not ((found.after[:, 1] - found.after[:, 0]) > 0.5).any(), "no green is left"
+
+
+def test_a_network_without_mistakes_has_no_concepts_of_them(tmp_path: Path) -> None:
+    pictures = with_patches(tmp_path / "pictures", 80, marked=0)
+    model = tp.wrap(SeesGreen(), size=28, labels=["plain", "green"], mean=(0, 0, 0), std=(1, 1, 1), outputs="logits")
+    assert tp.audit(model, pictures).mistakes == ()
+
+
 def test_equal_values_share_a_rank_whatever_the_order_of_the_pictures() -> None:
     """Pictures lie in the order of their classes: a property that is the same for all must not go with them."""
     values = torch.tensor([[0.0, 2.0], [0.0, 2.0], [0.0, 1.0], [0.0, 1.0]], dtype=torch.float64)

@@ -157,7 +157,9 @@ def model() -> tp.VisionModel:
 def suspicion(label: str = "0", kind: str = "watermark", n: int = 0) -> tp.Suspicion:
     empty = torch.zeros(n, 3, 32, 32)
     names = tuple(map(str, range(n)))
-    return tp.Suspicion(kind, label, 0.5, (0.4, 0.6), 0.001, (0.9, 0.1), 50, names, names, empty, empty, torch.zeros(n, 2))
+    return tp.Suspicion(
+        kind, label, 0.5, (0.4, 0.6), 0.001, (0.9, 0.1), 50, names, names, empty, empty, empty, torch.zeros(n, 2)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,10 @@ def made(folder: Path) -> Iterator[Any]:
         "a", 3, (0.5, 0.3, 0.2), torch.full((7, 7), 1 / 49), 0.1, (0.0, 0.2), 0.01, ("x",), pictures(1), place
     )
     part = tp.ClassComponent("a", 0.5, 1.0, 0.2, 0.7, (-0.6, -0.4), ("x",), pictures(1))
-    yield accused(), group, part
+    wrong = tp.MistakeConcept(
+        "a", {"b": 3}, (0.5, 0.3, 0.2), 0.1, (0.0, 0.2), 0.01, (0.5, 0.0), ("x",), pictures(1), pictures(1), torch.rand(1, 2)
+    )
+    yield accused(), group, part, wrong
     yield from of_data(folder)
 
 
@@ -82,7 +85,7 @@ def repaired() -> Iterator[Any]:
     )
     after = before + torch.tensor([0.0, 0.0, 0.7])[:, None, None]
     names = tuple("abcdefgh")
-    about = (0.5, (0.4, 0.6), 0.01, (0.9, 0.1), 8, names, names, before, after, torch.zeros(8, 2))
+    about = (0.5, (0.4, 0.6), 0.01, (0.9, 0.1), 8, names, names, before, after, before, torch.zeros(8, 2))
     found = tp.suppress(model, tp.Suspicion("watermark", "a", *about))
     yield replace(found, model=None)
 

@@ -14,7 +14,7 @@ from test_page import Reader
 
 from tapetum.reports.audits import content_of, write_audit
 from tapetum.reports.audits.words import ADVICE, GIVEN, MOVED, NAMES, headline, listing, pts, reliance, same_cue
-from tapetum.types import Audit, Property, Receipt
+from tapetum.types import Audit, MistakeConcept, Property, Receipt, RelevanceCluster
 from tapetum.types.audits import CUE_WORDS
 
 MADE = {
@@ -53,7 +53,7 @@ def test_every_pair_says_whose_cue_it_has_and_what_the_answer_was(tmp_path):
     assert f"{100 * before:.0f} % → {100 * after:.0f} %" in pairs[0]
     assert one.examples[0] in pairs[0]
     assert one.givers[0] in pairs[0]
-    assert all(pair.count("<img ") == pair.count("alt=") == 2 for pair in pairs)
+    assert all(pair.count("<img ") == pair.count("alt=") == 3 for pair in pairs)
 
 
 def test_the_page_stands_alone_and_escapes_names(tmp_path):
@@ -63,6 +63,39 @@ def test_the_page_stands_alone_and_escapes_names(tmp_path):
     assert "<script" not in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
     Reader(text)
+
+
+def test_groups_and_mistakes_are_shown_with_pictures_and_outlines(tmp_path):
+    found, four = accused(), torch.rand(4, 3, 14, 14)
+    names = ("one", "two", "three", "four")
+    grid = torch.zeros(7, 7)
+    grid[0] = torch.arange(7.0, 0, -1)
+    group = RelevanceCluster("dark", 9, (0.2, 0.3, 0.5), grid, 0.3, (0.2, 0.4), 0.01, names, four, grid > 0)
+    wrong = MistakeConcept(
+        "dark",
+        {"bright": 8},
+        (0.2, 0.3, 0.5),
+        0.4,
+        (0.3, 0.5),
+        0.01,
+        (0.75, 0.1),
+        names,
+        four,
+        four,
+        torch.tensor([[0.9, 0.2]] * 4),
+    )
+    text = page(tmp_path, replace(found, clusters=(group, replace(group, p_value=0.4)), mistakes=(wrong,)))
+    words = re.sub(r"\s+", " ", Reader(text).words)
+    assert "8 pictures are wrongly answered 'dark' (8 of 'bright')" in words
+    assert "puts 75 % of them right, against 10 %" in words
+    assert text.count("<figure>") == 6 + 3 + 3
+    (outline,) = set(re.findall(r'<path d="([^"]*)"></path>', text)) - {""}
+    # the first row's seven cells: seven sides above, seven below, one at either end
+    assert sorted(outline.split(" M")) == sorted(
+        [*(f"{x} 0h1" for x in range(1, 7)), *(f"{x} 1h1" for x in range(7)), "M0 0h1", "0 0v1", "7 0v1"]
+    )
+    assert len(re.findall('class="marked"', text)) == 4
+    assert "hiding where most of it lies costs" in words
 
 
 def test_a_clean_model_is_told_what_would_have_been_seen(tmp_path):

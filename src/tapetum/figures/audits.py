@@ -13,7 +13,8 @@ from tapetum.figures.draw import draw
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import collage
 from tapetum.types import Audit, Suspicion
-from tapetum.types.audits import CUE_WORDS, points
+from tapetum.types.audits import CUE_WORDS
+from tapetum.types.looks import points
 
 WIDTH_IN, ROW_IN, PAIR_IN = 7.2, 0.36, 1.15
 ACROSS, MOST, ROWS = 6, 12, 3

@@ -7,7 +7,7 @@ from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.atlases import ActivationAtlas, MapCell
 from tapetum.types.attacks import Attack, Disturbance, ShortestRepair
 from tapetum.types.attributions import Attribution, Reduce, Status
-from tapetum.types.audits import CUE_WORDS, Audit, ClassComponent, Property, Receipt, RelevanceCluster, Suspicion
+from tapetum.types.audits import CUE_WORDS, Audit, Receipt, Suspicion
 from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.comparing import ChangedPrediction, Comparison, SeedNull, SplitGroup, UnitMatches
 from tapetum.types.concepts import ConceptRelevance
@@ -22,6 +22,7 @@ from tapetum.types.explanations import Explanation
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.histograms import Histogram, HistogramResult
 from tapetum.types.localization import Localization
+from tapetum.types.looks import ClassComponent, MistakeConcept, Property, RelevanceCluster
 from tapetum.types.map_comparison import MapComparison, names_of_maps
 from tapetum.types.methods import Batch, FourQuestions, Kind, Method, Precision, Range, Takes
 from tapetum.types.models import ImagesLike, Layer, Layers, ModelLike, Near, Number, Prediction

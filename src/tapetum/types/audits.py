@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from tapetum.types.looks import ClassComponent, MistakeConcept, Property, RelevanceCluster, points
 from tapetum.types.results import PARTS, WHOLE, Result, axes, saved
 from tapetum.types.text import table
 
@@ -37,7 +38,8 @@ class Suspicion(Result):
     p_value   share of 2000 shuffles of the givers' classes with as large a t anywhere among all cues and classes
     flips     share of the pictures of other classes that are answered by `label` with the cue of the class, and with another
     n         moves from pictures of the class to pictures of others
-    before    (m, 3, h, w) pictures in [0, 1] before the cue was moved, those that changed most first; `after`: after it
+    before    (m, 3, h, w) pictures in [0, 1] before the cue was moved, those that changed most first, each one once;
+              `after`: after it; `sources`: the pictures that gave the cue
     examples  (m,) names of these pictures; givers (m,): of the pictures that gave the cue
     chances   (m, 2) probability of `label` before and after
     """
@@ -53,6 +55,7 @@ class Suspicion(Result):
     givers: tuple[str, ...] = field(metadata=axes("_"))
     before: Tensor = field(metadata=axes("_ c h w"))
     after: Tensor = field(metadata=axes("_ c h w"))
+    sources: Tensor = field(metadata=axes("_ c h w"))
     chances: Tensor = field(metadata=axes("_ _"))
     index: int = 0
 
@@ -71,11 +74,6 @@ class Suspicion(Result):
         low, high = self.interval
         flips = f"{self.flips[0]:.0%} / {self.flips[1]:.0%}"
         return self.kind, self.label, f"{self.effect:+.3f}", f"{low:+.3f} to {high:+.3f}", f"{self.p_value:.2g}", flips
-
-
-def points(share: float) -> str:
-    """A difference of probabilities in points of 100."""
-    return f"{100 * share:.0f}" if abs(share) >= 0.0995 else f"{100 * share:.1f}"
 
 
 @saved
@@ -110,93 +108,6 @@ class Receipt:
 
 
 @dataclass(frozen=True, eq=False)
-class Property(Result):
-    """Association of a property of pictures, such as brightness, with their classes and with the model's mistakes.
-
-    name       of the property; unit says what its numbers are
-    means      {class: mean}
-    share      share of the property's variance between classes, in [0, 1]
-    p_label    p-value of `share` by shuffling classes, corrected for all properties
-    difference mean over wrong answers less the mean over right ones of the same class, in standard deviations; NaN if none
-    p_error    p-value of `difference` by shuffling within classes, corrected for all properties
-    """
-
-    name: str
-    unit: str
-    means: Mapping[str, float]
-    share: float
-    p_label: float
-    difference: float
-    p_error: float
-
-
-@dataclass(frozen=True, eq=False)
-class RelevanceCluster(Result):
-    """Pictures of one class whose evidence lies in the same places, and what hiding these places does.
-
-    label     the class; n: pictures of the group
-    shares    of the positive evidence on the object, on its surroundings, in the outer band; they sum to 1
-    grid      (7, 7) mean share of evidence of each cell
-    effect    mean drop of the class's probability when the 7 cells with the most evidence are hidden, less that for the 7 cells
-              with the least; `interval` of 95 % by resampling pictures
-    p_value   by flipping signs of the pictures' differences, times the number of groups
-    examples  (m,) names of the pictures nearest to the mean; pictures (m, 3, h, w) in [0, 1]; place (h, w): what was hidden
-    """
-
-    label: str
-    n: int
-    shares: tuple[float, float, float]
-    grid: Tensor
-    effect: float
-    interval: tuple[float, float]
-    p_value: float
-    examples: tuple[str, ...] = field(metadata=axes("_"))
-    pictures: Tensor = field(metadata=axes("_ c h w"))
-    place: Tensor = field(metadata=axes("h w"))
-
-    def __str__(self) -> str:
-        on, around, band = (f"{share:.0%}" for share in self.shares)
-        low, high = self.interval
-        where = f"{on} of the evidence on the object, {around} on its surroundings, {band} in the outer band"
-        hidden = f"{points(self.effect)} points ({points(low)} to {points(high)}; p = {self.p_value:.2g})"
-        return f"{self.n} pictures of '{self.label}': {where}; hiding where most of it lies costs {hidden} more than elsewhere"
-
-
-@dataclass(frozen=True, eq=False)
-class ClassComponent(Result):
-    """Part of a class's logit along a principal component of its contributions, and what of it object and surroundings carry.
-
-    label            the class; share: of the variance of the contributions over the class's pictures
-    mean             mean part of the logit on the class's pictures, in units of the logit
-    of_object        by how much that part falls when the object is another class's
-    of_surroundings  by how much it falls when the surroundings are
-    interval         of 95 % of of_object - of_surroundings, by resampling pictures
-    examples         (m,) names of the pictures with the largest part; pictures (m, 3, h, w) in [0, 1]
-    """
-
-    label: str
-    share: float
-    mean: float
-    of_object: float
-    of_surroundings: float
-    interval: tuple[float, float]
-    examples: tuple[str, ...] = field(metadata=axes("_"))
-    pictures: Tensor = field(metadata=axes("_ c h w"))
-
-    @property
-    def on_surroundings(self) -> bool:
-        """Whether the surroundings carry more of it than the object, in the whole interval."""
-        return self.interval[1] < 0
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        return (
-            f"a part of the logit of '{self.label}' ({self.share:.0%} of its variance) falls by {self.of_object:+.2f} without "
-            f"the object and by {self.of_surroundings:+.2f} without the surroundings (difference {low:+.2f} to {high:+.2f})"
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class Audit(Result):
     """Cues that a model's answers follow, strongest first, of all that were moved between n pictures.
 
@@ -209,6 +120,7 @@ class Audit(Result):
     accuracy    share of right answers
     clusters    groups of pictures of a class whose evidence lies in the same places, the largest effect first
     components  parts of each class's logit, those that rest most on the surroundings first
+    mistakes    concepts that drive wrong answers, the largest effect first
     shares      (k, 3) of the positive evidence of maps on object, surroundings and outer band; NaN without maps
     receipt     what this audit finds on twins, where some were trained
     smallest    {kind: least effect on a class that would have reached p <= level}
@@ -227,6 +139,7 @@ class Audit(Result):
     properties: tuple[Property, ...] = ()
     clusters: tuple[RelevanceCluster, ...] = ()
     components: tuple[ClassComponent, ...] = ()
+    mistakes: tuple[MistakeConcept, ...] = ()
     shares: Tensor | None = None
     receipt: Receipt | None = None
     masked: bool = False

@@ -18,6 +18,7 @@ from tapetum.families.audits.components import components
 from tapetum.families.audits.cues import CUES, Move
 from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, lost, pairs
 from tapetum.families.audits.material import Material, material
+from tapetum.families.audits.mistakes import mistakes
 from tapetum.families.audits.pictures import BATCH, Audited, answers, read_pictures
 from tapetum.families.audits.properties import properties_of
 from tapetum.families.audits.twins import receipt_of
@@ -80,17 +81,19 @@ def audit(
     read = read_pictures(model, source, n, masks, seed)
     if min(torch.bincount(read.labels)) < SURE:
         note(f"under {SURE} pictures of a class, only strong cues are found")
-    found, made = audited(model, read, level, seed)
+    found, asked = audited(model, read, level, seed)
+    made = asked.made
     receipt = None
     if twins:
         receipt = receipt_of(model, read, made, masks is not None, twins, seed, lambda a, b: audited(a, b, level, seed)[0])
     groups, shares = clusters(model, read, made, seed)
     found = replace(found, clusters=groups, shares=shares, components=components(model, read, made, seed))
+    found = replace(found, mistakes=mistakes(model, read, made, asked.said_before, seed))
     return replace(found, data=source.name, masked=masks is not None, receipt=receipt)
 
 
-def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple[Audit, Material]:
-    """Audits a model on pictures that have been read; returns what was found, and what the pictures are made of."""
+def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple[Audit, Asked]:
+    """Audits a model on pictures that have been read; returns what was found, and the answers."""
     made = _prepared(read, seed)
     asked = Asked(model, read, made, seed)
     results = followed(asked.moves, read.labels, level, seed)
@@ -117,7 +120,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
         skipped=read.skipped,
         model=model.name,
     )
-    return found, made
+    return found, asked
 
 
 def _ordered(suspicions: Sequence[Suspicion]) -> tuple[Suspicion, ...]:
@@ -192,7 +195,8 @@ class Asked:
         flip, other, count = flips(said, moves, labels, index)
         rose = table[:, index] - self.before[self.to, index]
         chosen = (labels[self.to] != index) & (labels[self.given] == index) & moves.usable
-        rows = torch.where(chosen, rose, -torch.inf).argsort(descending=True, stable=True)[: min(SHOWN, count)]
+        order = torch.where(chosen, rose, -torch.inf).argsort(descending=True, stable=True)[:count]
+        rows = order[_firsts(self.to[order])][:SHOWN]
         to, given = self.to[rows], self.given[rows]
         return Suspicion(
             kind,
@@ -206,6 +210,7 @@ class Asked:
             tuple(names[row] for row in given.tolist()),
             self.made.pixels[to],
             CUES[kind].move(self.made, to, given),
+            self.made.pixels[given],
             torch.stack([self.before[to, index], table[rows, index]], 1),
             index,
         )
@@ -224,3 +229,9 @@ class Asked:
                 if rows.any():
                     drops[index, column] = (self.own["background"][0][own[rows], index] - table[rows, index]).mean()
         return drops
+
+
+def _firsts(values: Tensor) -> list[int]:
+    """Places of values that did not come before."""
+    first = {value: place for place, value in reversed(list(enumerate(values.tolist())))}
+    return sorted(first.values())

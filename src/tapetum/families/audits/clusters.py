@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tapetum.families.audits.cues import corners_of, frame_of, sides_of
+from tapetum.data.preprocessing import size_of
+from tapetum.families.audits.hiding import cells, on_grid, shares, strongest, tested, weakest
 from tapetum.families.audits.material import Material
 from tapetum.families.audits.pictures import BATCH, Audited, answers
 from tapetum.models.vision_model import VisionModel
@@ -19,19 +20,12 @@ from tapetum.progress import report, stage
 from tapetum.registry import lookup
 from tapetum.types import RelevanceCluster, TapetumError
 
-GRID = 7
-"""Side of the grid on which maps are compared."""
-
 MOST = 5
 """Largest number of groups of a class."""
 
 FEWEST = 6
 """Least number of pictures of a group that is shown and tested."""
 
-CELLS = 7
-"""Number of the grid's 49 cells that are hidden in the test: a seventh of the picture."""
-
-SIGNS = 2000
 SHOWN = 6
 
 
@@ -48,9 +42,9 @@ def clusters(model: VisionModel, read: Audited, made: Material, seed: int) -> tu
     except TapetumError as error:
         note(f"pictures are not grouped by where their evidence lies: {error}")
         return (), torch.full((len(read.classes), 3), torch.nan, dtype=torch.float64)
-    grids = F.adaptive_avg_pool2d(maps[:, None], GRID)[:, 0]
+    grids = on_grid(maps)
     there = grids.flatten(1).sum(1) > 0
-    shares = _shares(maps, read.objects)
+    parts = shares(maps, read.objects)
     generator = torch.Generator().manual_seed(seed)
     found: list[RelevanceCluster] = []
     for index in range(len(read.classes)):
@@ -58,9 +52,9 @@ def clusters(model: VisionModel, read: Audited, made: Material, seed: int) -> tu
         if len(rows) >= 2 * FEWEST:
             groups = grouped((grids[rows] / grids[rows].sum((1, 2), keepdim=True)).flatten(1), seed)
             each = [rows[groups == group] for group in range(int(groups.max()) + 1)]
-            found += [_tested(model, read, made, grids, shares, some, index, generator) for some in each if len(some) >= FEWEST]
+            found += [_tested(model, read, made, grids, parts, some, index, generator) for some in each if len(some) >= FEWEST]
     corrected = [_corrected(one, len(found)) for one in found]
-    means = torch.stack([shares[(read.labels == index) & there].mean(0) for index in range(len(read.classes))])
+    means = torch.stack([parts[(read.labels == index) & there].mean(0) for index in range(len(read.classes))])
     return tuple(sorted(corrected, key=lambda one: -one.effect)), means
 
 
@@ -75,15 +69,6 @@ def _maps(model: VisionModel, read: Audited) -> Tensor:
             found.append(F.interpolate(values.reshape(len(rows), 1, *values.shape[-2:]), size, mode="bilinear")[:, 0])
             report(sum(map(len, found)), len(read.pixels), "pictures")
     return torch.cat(found)
-
-
-def _shares(maps: Tensor, objects: Tensor) -> Tensor:
-    """Shares (n, 3) of a map on the object, on the surroundings inside, and in the outer band; 0 for an empty map."""
-    size = (int(maps.shape[-2]), int(maps.shape[-1]))
-    band = (frame_of(size) | corners_of(size) | sides_of(size))[None] & ~objects
-    parts = torch.stack([objects, ~objects & ~band, band], 1)
-    sums = (maps[:, None] * parts).sum((2, 3)).double()
-    return sums / sums.sum(1, keepdim=True).clamp(min=1e-12)
 
 
 def grouped(maps: Tensor, seed: int) -> Tensor:
@@ -106,60 +91,39 @@ def grouped(maps: Tensor, seed: int) -> Tensor:
     return torch.from_numpy(kmeans2(rows, count, minit="++", rng=np.random.default_rng(seed))[1]).long()
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Masks (h, w) of where a group's evidence lies most, and least."""
-
-    most: Tensor
-    least: Tensor
-
-
-def _places(grid: Tensor, size: tuple[int, int]) -> _Places:
-    order = grid.flatten().argsort(descending=True, stable=True)
-
-    def mask(cells: Tensor) -> Tensor:
-        chosen = torch.zeros(GRID * GRID).index_fill_(0, cells, 1.0).view(1, 1, GRID, GRID)
-        return F.interpolate(chosen, size, mode="nearest")[0, 0] > 0.5
-
-    return _Places(mask(order[:CELLS]), mask(order[-CELLS:]))
-
-
 def _tested(
     model: VisionModel,
     read: Audited,
     made: Material,
     grids: Tensor,
-    shares: Tensor,
+    parts: Tensor,
     rows: Tensor,
     index: int,
     generator: torch.Generator,
 ) -> RelevanceCluster:
     """Hides the place of a group's evidence, and one where it has the least, in each of its pictures."""
     grid = (grids[rows] / grids[rows].sum((1, 2), keepdim=True)).mean(0)
-    places = _places(grid, (int(read.pixels.shape[-2]), int(read.pixels.shape[-1])))
+    size = size_of(read.pixels)
+    most, least = cells(strongest(grid), size), cells(weakest(grid), size)
 
     def chance(where: Tensor) -> Tensor:
         pixels = torch.where(where, made.plates[rows], read.pixels[rows])
         return torch.cat([answers(model, some, read.outputs)[0][:, index] for some in pixels.split(BATCH)])
 
-    drops = chance(places.least) - chance(places.most)
-    signs = torch.randint(2, (SIGNS, len(rows)), generator=generator).double() * 2 - 1
-    p = (float(((signs @ drops) / len(rows) >= drops.mean() - 1e-12).sum()) + 1) / (SIGNS + 1)
-    times = torch.randint(len(rows), (500, len(rows)), generator=generator)
-    low, high = drops[times].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    share: list[float] = shares[rows].mean(0).tolist()
+    drop = tested(chance(least) - chance(most), generator)
+    share: list[float] = parts[rows].mean(0).tolist()
     far = (grids[rows] / grids[rows].sum((1, 2), keepdim=True) - grid).square().sum((1, 2)).argsort(stable=True)[:SHOWN]
     return RelevanceCluster(
         read.classes[index],
         len(rows),
         (share[0], share[1], share[2]),
         grid,
-        float(drops.mean()),
-        (low, high),
-        p,
+        drop.mean,
+        drop.interval,
+        drop.p_value,
         tuple(read.names[row] for row in rows[far].tolist()),
         read.pixels[rows[far]],
-        places.most,
+        most,
     )
 
 

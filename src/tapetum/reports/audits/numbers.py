@@ -44,6 +44,21 @@ def content_of(found: Audit, facts: Mapping[str, Any]) -> dict[str, Any]:
             }
             for one in found.clusters
         ],
+        "mistakes": [
+            {
+                "label": one.label,
+                "n": one.n,
+                "truths": dict(one.truths),
+                "shares": dict(zip(PLACES, one.shares, strict=True)),
+                "effect": one.effect,
+                "interval": list(one.interval),
+                "p_value": one.p_value,
+                "repaired": {"concept_hidden": one.repaired[0], "as_much_at_random": one.repaired[1]},
+                "examples": list(one.examples),
+                "said": str(one),
+            }
+            for one in found.mistakes
+        ],
         "components": [
             {
                 "label": one.label,

@@ -7,23 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from tapetum.data.images import data_uri
-from tapetum.data.preprocessing import thumbnail
-from tapetum.reports.audits import charts, words
+from tapetum.reports.audits import charts, shown, words
 from tapetum.reports.fragments import facts
 from tapetum.reports.markup import Markup, tag
 from tapetum.reports.page import made_by, resource, write_page
 from tapetum.reports.words import percent
 from tapetum.types import Audit, Suspicion
 
-PICTURE_PX = 224
-PAIRS, SHOWN = 6, 12
-"""Pairs of pictures of a suspicion, and suspicions with pictures, at most."""
-
-SMALL_PX = 100
-"""Side under which the pixels of a picture are shown as squares."""
+PAIRS, SHOWN, STRIP = 6, 12, 6
+"""Examples of a suspicion, suspicions with examples, and groups and pictures of one, at most."""
 
 
 def write_audit(
@@ -48,6 +40,7 @@ def write_audit(
         _advice(found),
         _asked(found),
         _section("What the answers rest on", _reliance(found)),
+        _mistakes(found),
         _groups(found),
         _components(found),
         _section("What goes with classes and with mistakes", _properties(found)),
@@ -127,8 +120,12 @@ def _suspicion(found: Audit, place: int) -> Markup:
     new = all(other.kind != one.kind for other in found.suspicions[:place])
     title = tag("h3", f"{place + 1}. ", tag("em", one.label), f" follows {words.NAMES[one.kind]}")
     done = tag("p", f"The experiment: {words.MOVED[one.kind]}.", class_="note") if new else None
-    pairs = [_pair(one, row) for row in range(min(PAIRS if new and same is None else PAIRS // 2, len(one.examples)))]
-    lead = tag("p", "Pictures that changed most, before and after:", class_="note") if pairs else None
+    pairs = [shown.moved(one, row) for row in range(min(PAIRS if new and same is None else PAIRS // 2, len(one.examples)))]
+    lead = (
+        tag("p", "Pictures that changed most: as it is, the one that gave its cue, and with that cue:", class_="note")
+        if pairs
+        else None
+    )
     parts = (
         title,
         tag("p", words.experiment(one), class_="said"),
@@ -138,23 +135,6 @@ def _suspicion(found: Audit, place: int) -> Markup:
         tag("div", pairs, class_="pairs"),
     )
     return tag("article", parts, class_="suspicion")
-
-
-def _pair(one: Suspicion, row: int) -> Markup:
-    before, after = one.chances[row].tolist()
-    name, giver, cue = one.examples[row], one.givers[row], words.NAMES[one.kind]
-    first = _picture(one.before[row], f"{name} as it is: {words.share(before)} {one.label}")
-    second = _picture(one.after[row], f"{name} with {cue} of {giver}: {words.share(after)} {one.label}")
-    chance = tag("strong", f"{words.share(before)} → {words.share(after)} ", tag("em", one.label))
-    caption = tag("figcaption", chance, tag("span", f"{name}, {cue} from {giver}"))
-    return tag("figure", tag("div", first, second, class_="both"), caption)
-
-
-def _picture(pixels: Tensor, alt: str) -> Markup:
-    height, width = pixels.shape[-2:]
-    small = thumbnail(pixels[None].float().clamp(0, 1), PICTURE_PX)[0]
-    kind = "squares" if max(height, width) < SMALL_PX else None
-    return tag("img", src=data_uri(small), alt=alt, width=width, height=height, class_=kind, decoding="async")
 
 
 def _advice(found: Audit) -> Markup | None:
@@ -183,27 +163,45 @@ def _reliance(found: Audit) -> list[Markup | None]:
 
 def _groups(found: Audit) -> Markup | None:
     """Groups of a class's pictures by where their evidence lies, those whose place matters."""
-    kept = [one for one in found.clusters if one.p_value <= found.level][:SHOWN]
-    if not kept:
-        return None
+    kept = [one for one in found.clusters if one.p_value <= found.level][:STRIP]
     lead = (
         "Maps of each class's pictures were grouped by where the evidence lies. Then the most telling places were hidden, and, "
-        "for comparison, the least telling ones. Listed are the groups in which this made a difference."
+        "for comparison, the least telling ones. Listed are the groups where this made a difference, with the places outlined."
     )
-    return _section("Where the evidence lies", tag("p", lead, class_="lead"), _list([f"{one}." for one in kept]))
+    return _looked_at("Where the evidence lies", lead, [(words.sentence(one), shown.examples(one, STRIP)) for one in kept])
+
+
+def _mistakes(found: Audit) -> Markup | None:
+    """Concepts that drive mistakes, with pictures before and after they were hidden."""
+    kept = [one for one in found.mistakes if one.p_value <= found.level]
+    lead = (
+        "What the pictures answered by a class have in common was taken apart into concepts, and the one kept that speaks most "
+        "for the wrong class in wrongly answered pictures. Then the seventh of each picture with most of it was hidden, and, "
+        "for comparison, as much at random. Without mistakes, a shortcut leaves no trace here."
+    )
+    pairs = [[shown.corrected(one, row) for row in range(min(PAIRS // 2, len(one.examples)))] for one in kept]
+    parts = [(words.sentence(one), tag("div", some, class_="pairs")) for one, some in zip(kept, pairs, strict=True)]
+    return _looked_at("What drives the mistakes", lead, parts)
 
 
 def _components(found: Audit) -> Markup | None:
     """Parts of classes' logits that rest on the surroundings more than on the object."""
-    kept = [one for one in found.components if one.on_surroundings][:SHOWN]
-    if not kept:
-        return None
+    kept = [one for one in found.components if one.on_surroundings][:STRIP]
     lead = (
         "Each class's logit was taken apart into its principal components. Each part was measured again with another class's "
-        "object, and with another class's surroundings. Listed are the parts that the surroundings carry more than the object."
+        "object, and with another class's surroundings. Listed are the parts that the surroundings carry more than the object, "
+        "with the pictures that have most of them."
     )
     title = "Parts of a class that rest on the surroundings"
-    return _section(title, tag("p", lead, class_="lead"), _list([f"{one}." for one in kept]))
+    return _looked_at(title, lead, [(words.sentence(one), shown.examples(one, STRIP)) for one in kept])
+
+
+def _looked_at(title: str, lead: str, parts: Sequence[tuple[str, Markup]]) -> Markup | None:
+    """A section of findings, each a sentence and its pictures; none without findings."""
+    if not parts:
+        return None
+    items = [tag("li", tag("p", said), pictures) for said, pictures in parts]
+    return _section(title, tag("p", lead, class_="lead"), tag("ul", items, class_="sentences looks"))
 
 
 def _properties(found: Audit) -> Markup:

@@ -7,7 +7,7 @@ from math import isfinite
 
 from tapetum.reports.words import three_digits
 from tapetum.types import Audit, Property, Receipt, Suspicion
-from tapetum.types.audits import points
+from tapetum.types.looks import points
 
 NAMES: Mapping[str, str] = {
     "background": "the background",
@@ -224,6 +224,11 @@ def pts(value: float) -> str:
 
 def share(value: float) -> str:
     return f"{100 * value:.0f} %"
+
+
+def sentence(one: object) -> str:
+    """What a result says of itself, with this page's space before the percent sign."""
+    return f"{one}.".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def kind_name(kind: str) -> str:
