@@ -33,6 +33,9 @@ ROUNDS = 2
 SHOWN = 16
 """Number of pictures that a suspicion keeps, at most."""
 
+BOTH_WAYS = 0.4
+"""Share of an effect that the class's own pictures have to lose, at least, when another class gives the cue."""
+
 CARRIED = ("tint", "sharpness")
 """Cues of the whole picture, which another cue brings with it."""
 
@@ -102,7 +105,9 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
         asked.suspicion(kind, index, float(one.p_value[index]), float(one.effect[index]))
         for kind, one in results.items()
         for index in range(len(read.classes))
-        if one.p_value[index] <= level and one.effect[index] >= bars[kind] and asked.is_lost(kind, index, one.effect)
+        if one.p_value[index] <= level
+        and one.effect[index] >= bars[kind]
+        and asked.is_lost(kind, index, float(one.effect[index]))
     ]
     right = asked.said_before == read.labels
     found = Audit(
@@ -184,9 +189,9 @@ class Asked:
             change = change - (self._answers(cue.elsewhere, self.to, self.given)[0] - self.before[self.to])
         return Moves(self.to, self.given, change, usable)
 
-    def is_lost(self, kind: str, index: int, effect: Tensor) -> bool:
-        """Tells whether a class loses by other classes' cues what `Cue.both` asks for."""
-        return not CUES[kind].both or float(lost(self.moves[kind], self.read.labels)[index]) >= float(effect[index]) / 2
+    def is_lost(self, kind: str, index: int, effect: float) -> bool:
+        """Tells whether a class loses by other classes' cues enough of what it gains by its own."""
+        return float(lost(self.moves[kind], self.read.labels)[index]) >= BOTH_WAYS * effect
 
     def suspicion(self, kind: str, index: int, p_value: float, effect: float) -> Suspicion:
         """Returns what the experiment showed of a cue towards a class, with the pictures that changed most."""

@@ -34,7 +34,6 @@ class Cue:
     takes_object  whether the picture that takes needs an object; gives_object: the one that gives
     remakes       whether the edit changes a picture also where its own cue is moved: then only pictures count whose answer
                   survives that
-    both          whether it counts only where the class also loses by other classes' cues, at least half of what it gains
     """
 
     kind: str
@@ -44,7 +43,6 @@ class Cue:
     takes_object: bool = False
     gives_object: bool = False
     remakes: bool = False
-    both: bool = False
 
 
 # --- places
@@ -187,7 +185,7 @@ CUES: Mapping[str, Cue] = {
         Cue("watermark", move_corners, 0.04, move_sides),
         Cue("border", move_frame, 0.04, move_inner_frame),
         Cue("color", move_color, 0.04, takes_object=True, gives_object=True),
-        Cue("texture", move_texture, 0.07, takes_object=True, gives_object=True, remakes=True, both=True),
+        Cue("texture", move_texture, 0.07, takes_object=True, gives_object=True, remakes=True),
         Cue("tint", move_tint, 0.04),
         Cue("sharpness", move_sharpness, 0.04),
     )
