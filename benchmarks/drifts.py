@@ -4,8 +4,8 @@
 two families a base network is fine-tuned seven times on clean pictures, with other seeds: one is the reference, six are its
 null. Five more are fine-tuned on clean pictures, and must not be accused; five on pictures of which a share carries a cue that
 goes with the class: the largest share that leaves the accuracy on clean pictures within a point; what misses that, or does not
-use its cue, does not count. Hue and background are not among the cues: with a share that leaves the accuracy, networks use them by
-two or three points. The table is written between two marks of docs/howto/compare.md; networks are kept in
+use its cue, does not count. Hue and background are not among the cues: with a share that leaves the accuracy, networks use
+them by two or three points. The table is written between two marks of docs/howto/compare.md; networks are kept in
 build/benchmarks.
 """
 
