@@ -13,8 +13,9 @@ import typer
 from bibtex import Reference
 
 import tapetum
-from tapetum.cli.generated import COMMANDS, HELP, MAKERS, RunGroup, every_command
+from tapetum.cli.generated import COMMANDS, HELP, RunGroup, every_command
 from tapetum.cli.main import app
+from tapetum.cli.makers.methods import MAKERS
 from tapetum.cli.options import HIDDEN
 from tapetum.families.metrics.curves import EVIDENCE
 from tapetum.registry import Parameter, parameters
