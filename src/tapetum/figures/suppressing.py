@@ -79,17 +79,20 @@ def _classes(axes: Any, result: Repair, shown: list[int]) -> None:
 
 
 def _attempts(axes: Any, result: Repair) -> None:
-    """All edits: share of the pull that goes, against what the other classes gain or lose; the chosen one is filled."""
-    lost = torch.tensor([100 * one.others for one in result.attempts])
-    for one, cost in zip(result.attempts, listed(lost), strict=True):
+    """All edits: share of the pull that goes, against what others gain or lose, or where all follow it what is right then."""
+    every = bool(result.own.all())
+    costs = torch.tensor([100 * (one.fair if every else one.others) for one in result.attempts])
+    for one, cost in zip(result.attempts, listed(costs), strict=True):
         chosen = one.name == result.chosen
         color = LIGHT.accent if chosen else LIGHT.muted
         axes.plot(100 * one.fall, cost, "o", color=color, markersize=7 if chosen else 4, zorder=3 if chosen else 2)
         if chosen:
-            place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-            axes.annotate(one.name, (100 * one.fall, cost), fontsize=NOTE_PT, color=LIGHT.ink, **place)
+            place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "center", "zorder": 4}
+            box = {"color": LIGHT.card, "pad": 1}
+            axes.annotate(one.name, (100 * one.fall, cost), fontsize=NOTE_PT, color=LIGHT.ink, bbox=box, **place)
     axes.axvline(100 * ENOUGH, color=LIGHT.muted, linewidth=0.8, linestyle=":")
-    axes.axhline(-100 * BEARABLE, color=LIGHT.muted, linewidth=0.8, linestyle=":")
+    if not every:
+        axes.axhline(-100 * BEARABLE, color=LIGHT.muted, linewidth=0.8, linestyle=":")
     axes.margins(0.12, 0.15)
     canvas.heading(axes, f"{len(result.attempts)} edits, as predicted; wanted: upper right")
-    canvas.plot(axes, "% of the pull that goes", "other classes, points")
+    canvas.plot(axes, "% of the pull that goes", "right whatever the cue, %" if every else "other classes, points")
