@@ -1,7 +1,7 @@
-"""`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, drifts; `sweep` and `quality` by name.
+"""`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, repairs, drifts; `sweep`, `quality` by name.
 
-python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [compare] [sweep] [quality]
-    [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [suppress] [compare] [sweep]
+    [quality] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -17,8 +17,21 @@ import torch
 from benchmarks.harness import Pair, Row, measure, table
 from tapetum.runners.allocator import keep_large_blocks
 
-TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "compare", "sweep", "quality")
-USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "compare")
+TABLES = (
+    "speed",
+    "metrics",
+    "pointing",
+    "renderings",
+    "scan",
+    "exam",
+    "verdicts",
+    "audit",
+    "suppress",
+    "compare",
+    "sweep",
+    "quality",
+)
+USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "suppress", "compare")
 
 
 def main(arguments: list[str]) -> int:
@@ -63,6 +76,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import audit
 
             codes.append(audit.run(given.cache, given.only))
+        elif name == "suppress":
+            from benchmarks import suppressions
+
+            codes.append(suppressions.run(given.cache, given.only))
         elif name == "compare":
             from benchmarks import drifts
 
