@@ -121,7 +121,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         gone, (was, now) = 1 - row["after"] / row["before"], row["misled"]
         costs = f"{100 * row['others']:+.1f} | {100 * row['predicted']:+.1f} | {100 * was:.0f} % → {100 * now:.0f} %"
         yield f"| {kind} | {seed} | {row['how']} | {row['before']:.3f} | {row['after']:.3f} | {100 * gone:.0f} % | {costs} |"
-    errors = [abs(row["predicted"] - row["measured"]) for row in rows if row["how"]]
+    errors = [abs(row["predicted"] - row["others"]) for row in rows if row["how"]]
     if errors:
         yield ""
-        yield f"Predicted and measured change of the other classes differ by {100 * fmean(errors):.2f} points on average."
+        yield f"The predicted and the true change of the other classes differ by {100 * fmean(errors):.2f} points on average."
