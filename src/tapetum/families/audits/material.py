@@ -49,8 +49,13 @@ def coarse(x: Tensor, mask: Tensor) -> Tensor:
     """Local mean (n, c, h, w) within masks (n, 1, h, w), over about a fifth of the shorter side."""
     reach = max(1, min(x.shape[-2:]) // 10)
     weights = mask.to(x)
-    total = F.avg_pool2d(weights, 2 * reach + 1, 1, reach)
-    return F.avg_pool2d(x * weights, 2 * reach + 1, 1, reach) / total.clamp(min=1e-6)
+    return _box(x * weights, reach) / _box(weights, reach).clamp(min=1e-6)
+
+
+def _box(x: Tensor, reach: int) -> Tensor:
+    """Mean (n, c, h, w) over squares of 2 reach + 1 px, with 0 outside: first down the columns, then along the rows."""
+    width = 2 * reach + 1
+    return F.avg_pool2d(F.avg_pool2d(x, (width, 1), 1, (reach, 0)), (1, width), 1, (0, reach))
 
 
 def fine_spread(x: Tensor, mask: Tensor) -> Tensor:
