@@ -153,6 +153,14 @@ def test_names_of_any_letters_are_linked(go: Any, made: Made) -> None:
     assert page.locator("h1").inner_text() == ODD
 
 
+def search(page: Any, text: str) -> None:
+    """Asks for a text and waits for its page, which sets the box to that text: words filled in before are lost."""
+    box = page.get_by_label("Search units")
+    box.fill(text)
+    box.press("Enter")
+    page.wait_for_function("text => document.title.startsWith(`Search: ${text}`)", arg=text)
+
+
 def test_search_finds_units_layers_pictures_and_statistics(go: Any, made: Made) -> None:
     page = go()
     box = page.get_by_label("Search units")
@@ -160,28 +168,22 @@ def test_search_finds_units_layers_pictures_and_statistics(go: Any, made: Made) 
     box.press("Enter")
     page.wait_for_function("document.title.startsWith('blocks.3.0:5')")
     page.keyboard.press("/")
-    box.fill("blocks")
-    box.press("Enter")
+    search(page, "blocks")
     page.wait_for_selector(".inline a")
     assert texts(page, ".inline a") == [layer.name for layer in made.layers if layer.name.startswith("blocks")]
-    box.fill("blocks.3.0 sparsity > 0.9")
-    box.press("Enter")
+    search(page, "blocks.3.0 sparsity > 0.9")
     sparse = (made.scores[1] <= 0).mean(1)
     page.wait_for_function(f"document.querySelector('.state').innerText.startsWith('{(sparse > 0.9).sum()} unit')")
-    box.fill("max > 6")
-    box.press("Enter")
+    search(page, "max > 6")
     high = sum(int((scores.max(1) > 6).sum()) for scores in made.scores)
     page.wait_for_function(f"document.querySelector('.state').innerText.startsWith('{high} unit')")
-    box.fill("ring/01999")
-    box.press("Enter")
+    search(page, "ring/01999")
     page.wait_for_function("document.querySelector('.state').innerText.endsWith('0 pictures')")  # it has the odd name
-    box.fill("square/007")
-    box.press("Enter")
+    search(page, "square/007")
     page.get_by_role("button", name="Pictures").click()
     page.wait_for_function("document.querySelector('.grid .name')")
     assert all(name.startswith("007") for name in texts(page, ".grid .name"))
-    box.fill("no such thing")
-    box.press("Enter")
+    search(page, "no such thing")
     page.get_by_text("Nothing found").wait_for()
 
 
