@@ -114,7 +114,7 @@ def _receipt(cells: Cells, seed: int) -> dict[str, Any]:
 
 
 def score(cell: Mapping[str, Any]) -> float:
-    """Largest effect in units of its bar, of what passes the test: 1 or more is an accusation."""
+    """Largest effect in units of its bar, of what passes the test; 1 or more is an accusation if it works both ways."""
     each = [
         effect / cell["bars"][kind]
         for kind, effects in cell["effects"].items()
@@ -179,7 +179,7 @@ def roc(main: Sequence[Mapping[str, Any]]) -> list[str]:
     for factor in (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
         rates = [sum(one >= factor for one in some) / len(some) for some in (planted, clean)]
         lines.append(f"| {factor:g} | {100 * rates[0]:.0f} % | {100 * rates[1]:.0f} % |")
-    return [f"The area under the ROC curve is {sum(pairs) / len(pairs):.3f}:", "", *lines]
+    return [f"The area under the ROC curve is {sum(pairs) / len(pairs):.3f}, by effect and p-value alone:", "", *lines]
 
 
 def compared(main: Sequence[Mapping[str, Any]], receipts: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -56,6 +56,8 @@ def test_a_network_that_reads_the_frame_is_accused_of_it_and_of_nothing_else() -
     # nine of ten givers carry their class's frame, and one of twenty of the others carries it: about .9 - .05 follows
     assert 0.7 < first.effect < 0.95
     assert first.interval[0] < first.effect < first.interval[1]
+    # its own pictures keep the class with a frame of its own, and lose it with another's
+    assert 0.7 < float(found.losses["border"].min()) <= 1
     assert first.p_value == pytest.approx(1 / (SHUFFLES + 1))
     assert first.flips[0] > 0.8
     assert first.flips[1] < 0.2

@@ -173,6 +173,7 @@ def test_numbers_are_json_and_hold_all_tests(tmp_path):
     for kind, effect in found.effects.items():
         assert list(content["tests"][kind]["effect"].values()) == effect.tolist()
         assert list(content["tests"][kind]["p_value"].values()) == found.p_values[kind].tolist()
+        assert list(content["tests"][kind]["lost"].values()) == found.losses[kind].tolist()
     assert set(content["reliance"]) == set(found.classes)
     assert len(content["properties"]) == len(found.properties)
 

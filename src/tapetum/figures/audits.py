@@ -33,7 +33,7 @@ def _(result: Audit) -> Figure:
     words = (
         "a dot is a class: mean change of its probability on other classes' pictures that took the cue from one of its own\n"
     )
-    words += f"filled: p ≤ {result.level:g} after correction, and past the bar"
+    words += f"filled: p ≤ {result.level:g} after correction, past the bar, and the class loses by other classes' cues"
     figure = canvas.page(WIDTH_IN, rows + len(shown) * (2 * PAIR_IN + 0.62), title, words)
     heights = [rows, *[2 * PAIR_IN + 0.7] * len(shown)]
     parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]

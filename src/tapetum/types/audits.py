@@ -111,8 +111,10 @@ class Receipt:
 class Audit(Result):
     """Cues that a model's answers follow, strongest first, of all that were moved between n pictures.
 
-    suspicions  those whose p-value is at most `level` and whose effect reaches the bar of their kind (`bars`)
+    suspicions  those whose p-value is at most `level`, whose effect reaches the bar of their kind (`bars`), and that work both
+                ways: `losses` is two fifths of the effect or more
     effects     {kind: (k,)} effect of every cue on each of the k classes, found or not; p_values {kind: (k,)} likewise
+    losses      {kind: (k,)} fall of each class's probability on its own pictures where another class gives the cue
     bars        {kind: least effect that counts}
     properties  what goes with the classes, or with mistakes, in the pictures themselves
     reliance    (k, 2) drop of the probability of the own class when the object, and when the surroundings, are those of
@@ -142,6 +144,7 @@ class Audit(Result):
     mistakes: tuple[MistakeConcept, ...] = ()
     shares: Tensor | None = None
     receipt: Receipt | None = None
+    losses: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     masked: bool = False
     skipped: Mapping[str, str] = field(default_factory=dict[str, str])
     model: str = ""

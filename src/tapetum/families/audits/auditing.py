@@ -16,7 +16,7 @@ from tapetum.data.streams import Source
 from tapetum.families.audits.clusters import clusters
 from tapetum.families.audits.components import components
 from tapetum.families.audits.cues import CUES, Move
-from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, lost, pairs
+from tapetum.families.audits.following import Followed, Moves, flips, followed, interval, pairs
 from tapetum.families.audits.material import Material, material
 from tapetum.families.audits.mistakes import mistakes
 from tapetum.families.audits.pictures import BATCH, Audited, answers, read_pictures
@@ -105,9 +105,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
         asked.suspicion(kind, index, float(one.p_value[index]), float(one.effect[index]))
         for kind, one in results.items()
         for index in range(len(read.classes))
-        if one.p_value[index] <= level
-        and one.effect[index] >= bars[kind]
-        and asked.is_lost(kind, index, float(one.effect[index]))
+        if one.p_value[index] <= level and one.effect[index] >= bars[kind] and one.lost[index] >= BOTH_WAYS * one.effect[index]
     ]
     right = asked.said_before == read.labels
     found = Audit(
@@ -122,6 +120,7 @@ def audited(model: VisionModel, read: Audited, level: float, seed: int) -> tuple
         _smallest(results, bars),
         asked.reliance(),
         properties_of(read, right, seed),
+        losses={kind: one.lost for kind, one in results.items()},
         skipped=read.skipped,
         model=model.name,
     )
@@ -188,10 +187,6 @@ class Asked:
         if cue.elsewhere is not None:
             change = change - (self._answers(cue.elsewhere, self.to, self.given)[0] - self.before[self.to])
         return Moves(self.to, self.given, change, usable)
-
-    def is_lost(self, kind: str, index: int, effect: float) -> bool:
-        """Tells whether a class loses by other classes' cues enough of what it gains by its own."""
-        return float(lost(self.moves[kind], self.read.labels)[index]) >= BOTH_WAYS * effect
 
     def suspicion(self, kind: str, index: int, p_value: float, effect: float) -> Suspicion:
         """Returns what the experiment showed of a cue towards a class, with the pictures that changed most."""

@@ -42,11 +42,15 @@ class Moves:
 
 @dataclass(frozen=True)
 class Followed:
-    """Effects of one cue on k classes, their p-values after correction over all cues and classes, and the least p <= level."""
+    """Effects of one cue on k classes, their p-values after correction over all cues and classes, and the least p <= level.
+
+    lost  (k,) what each class loses where another class gives the cue
+    """
 
     effect: Tensor
     p_value: Tensor
     smallest: float
+    lost: Tensor
 
 
 def followed(moves: Mapping[str, Moves], labels: Tensor, level: float, seed: int) -> dict[str, Followed]:
@@ -72,7 +76,7 @@ def followed(moves: Mapping[str, Moves], labels: Tensor, level: float, seed: int
     for kind, (effect, error) in found.items():
         t = effect / error.clamp(min=TINY)
         p = ((largest[:, None] >= t).sum(0) + 1) / (SHUFFLES + 1)
-        made[kind] = Followed(effect, p, bar * float(spread[kind].median()))
+        made[kind] = Followed(effect, p, bar * float(spread[kind].median()), lost(moves[kind], labels))
     return made
 
 

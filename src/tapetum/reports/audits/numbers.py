@@ -85,6 +85,7 @@ def _tests(found: Audit, kind: str) -> dict[str, Any]:
         "smallest": found.smallest[kind],
         "effect": dict(zip(found.classes, found.effects[kind].tolist(), strict=True)),
         "p_value": dict(zip(found.classes, found.p_values[kind].tolist(), strict=True)),
+        "lost": dict(zip(found.classes, found.losses[kind].tolist(), strict=True)),
     }
 
 

@@ -85,8 +85,8 @@ def _found(found: Audit) -> Markup | None:
 def _asked(found: Audit) -> Markup:
     lead = (
         "Every picture took a cue of another one, drawn without a look at classes. A dot is a class: by how many points its "
-        "probability rises on pictures of other classes when the cue comes from one of its own. Filled dots were found; the "
-        "line across a row is the least effect that counts."
+        "probability rises on pictures of other classes when the cue comes from one of its own. Filled dots were found: past "
+        "the line, which is the least effect that counts, beyond chance, and at a cost to the class where others give the cue."
     )
     return _section("What was moved, and what followed", tag("p", lead, class_="lead"), charts.effects(found))
 
