@@ -1,9 +1,9 @@
 // Any other picture, where `tapetum atlas serve` answers: which units fire on it?
 
 import { useRef, useState } from "preact/hooks";
+import { percent } from "../shared/words";
 import type { Answer } from "./format";
 import { Fires } from "./fires";
-import { percent } from "./words";
 
 type State = { kind: "empty" } | { kind: "asking" } | { kind: "refused"; why: string } | { kind: "answered"; name: string; answer: Answer };
 

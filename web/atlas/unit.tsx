@@ -1,14 +1,16 @@
 // A unit: its spectrum, how its scores are spread, and which units answer alike.
 
 import { useState } from "preact/hooks";
+import { Choice, Wait } from "../shared/parts";
+import { number, percent } from "../shared/words";
 import { index, useLayer, useUnits } from "./data";
 import type { Layer, LayerData, Neighbor, UnitData } from "./format";
 import { Histogram } from "./histogram";
-import { Choice, Heading, Missing, Refusal, Steps, Wait } from "./parts";
+import { Heading, Missing, Refusal, Steps } from "./parts";
 import { href } from "./routes";
 import { Spectrum, type Shown } from "./spectrum";
 import { FarUnit } from "./tiles";
-import { fixed, number, percent } from "./words";
+import { fixed } from "./words";
 
 let lastShown: Shown = "whole"; // stays as one goes from unit to unit
 

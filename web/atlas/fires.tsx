@@ -1,12 +1,13 @@
 // Which units answer a picture unusually strongly: bars of z = (score - mean) / sd, all together or layer by layer.
 
 import { useState } from "preact/hooks";
+import { Choice } from "../shared/parts";
+import { number } from "../shared/words";
 import { index, useLayer } from "./data";
 import type { Fire, Layer } from "./format";
-import { Choice } from "./parts";
 import { href } from "./routes";
 import { UnitLook } from "./tiles";
-import { fixed, number } from "./words";
+import { fixed } from "./words";
 
 type Order = "together" | "layers";
 let lastOrder: Order = "together";

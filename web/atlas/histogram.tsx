@@ -1,10 +1,10 @@
 // How a unit's scores are spread over the data set, with the threshold, and below it where the examples shown lie.
 
 import { useState } from "preact/hooks";
+import { Choice } from "../shared/parts";
+import { capital, count, number, plural } from "../shared/words";
 import { index } from "./data";
 import type { Column, UnitData } from "./format";
-import { Choice } from "./parts";
-import { capital, count, number, plural } from "./words";
 
 const ORDER: Column[] = ["minimum", "slightly_negative", "slightly_positive", "maximum"];
 type Scale = "linear" | "log";

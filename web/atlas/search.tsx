@@ -1,14 +1,16 @@
 // Search: layers by name, units by label or statistics, pictures by name or label.
 
 import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
+import { remember } from "../shared/address";
+import { Choice } from "../shared/parts";
+import { count, holds, number, plural } from "../shared/words";
 import { index, layerKey, loadAll, peek, useNames, type MissingFile } from "./data";
 import type { Layer, LayerData, Names } from "./format";
 import { Grid } from "./grid";
-import { Choice, Heading, Missing } from "./parts";
+import { Heading, Missing } from "./parts";
 import { matching, STATISTICS, understand, type Query } from "./query";
-import { href, remember } from "./routes";
+import { href } from "./routes";
 import { PictureTile, UnitTile } from "./tiles";
-import { count, holds, number, plural } from "./words";
 
 interface Found {
   layer: Layer;

@@ -2,7 +2,9 @@
 
 import { render, type ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import "../shared/theme.css";
 import "./style.css";
+import type { Route } from "../shared/address";
 import { index, load, peek, readable } from "./data";
 import { SCHEMA, type Index, type Layer } from "./format";
 import { LayerPage } from "./layer";
@@ -12,7 +14,7 @@ import { Refusal } from "./parts";
 import { PicturePage } from "./picture";
 import { PicturesPage } from "./pictures";
 import { understand } from "./query";
-import { href, useRoute, type Route } from "./routes";
+import { href, useRoute } from "./routes";
 import { SearchPage } from "./search";
 import { UnitPage } from "./unit";
 
@@ -27,9 +29,14 @@ function SearchBox({ query }: { query: string }) {
     addEventListener("keydown", press);
     return () => removeEventListener("keydown", press);
   }, []);
+  const sent = useRef("");
+  useEffect(() => {
+    const typing = document.activeElement === box.current && box.current!.value !== sent.current;
+    if (!typing) box.current!.value = sent.current = query; // the address changes a moment after Enter: what is typed by then stays
+  }, [query]);
   const go = (event: Event) => {
     event.preventDefault();
-    const text = box.current!.value.trim();
+    const text = (sent.current = box.current!.value).trim();
     const asked = understand(text, index().layers);
     if (asked.kind === "unit") location.hash = href.unit(asked.layer, asked.channel);
     else location.hash = href.search(text);
@@ -43,7 +50,6 @@ function SearchBox({ query }: { query: string }) {
         title="Press / to come here"
         placeholder={`${index().layers[0]?.name ?? "layer"}:0, a label, sd > 2`}
         list="layers"
-        value={query}
         autocomplete="off"
         spellcheck={false}
       />

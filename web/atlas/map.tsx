@@ -1,14 +1,16 @@
 // An activation atlas: what a layer holds, as a grid of averaged places. Similar ones lie side by side.
 
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { remember } from "../shared/address";
+import { Wait } from "../shared/parts";
+import { count, number, plural } from "../shared/words";
 import { useLayer, useMap, useNames } from "./data";
 import type { Cell, Layer, MapData } from "./format";
-import { Heading, Missing, Refusal, Wait } from "./parts";
-import { href, remember } from "./routes";
+import { Heading, Missing, Refusal } from "./parts";
+import { href } from "./routes";
 import { background, Picture } from "./sprite";
 import { pictureHref, pictureWords, UnitTile } from "./tiles";
 import { index } from "./data";
-import { count, number, plural } from "./words";
 
 const labelWords = (cell: Cell) => (cell.labels ?? []).slice(0, 3).map(([text, n]) => `${text} ${n}`).join(", ");
 const look = (map: MapData, cell: Cell) => (map.sprite ? background(map.sprite, cell.tile) : background(index().pictures, cell.pictures[0] ?? 0));

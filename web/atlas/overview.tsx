@@ -1,12 +1,13 @@
 // The first page: what this atlas answers, its layers, what was scanned and with what.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { count, plural } from "../shared/words";
 import { index, useLayer } from "./data";
 import type { Layer } from "./format";
 import { Heading } from "./parts";
 import { href } from "./routes";
 import { UnitLook } from "./tiles";
-import { count, field, grid, plural } from "./words";
+import { field, grid } from "./words";
 
 /** A few units of a layer, spread evenly over its channels; its file is read when the row comes into sight. */
 function Glance({ layer, many }: { layer: Layer; many: number }) {

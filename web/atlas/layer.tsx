@@ -1,14 +1,17 @@
 // A layer: all its units as tiles, sorted, filtered, one to jump to.
 
 import { useLayoutEffect, useMemo, useState } from "preact/hooks";
+import { remember } from "../shared/address";
+import { Choice, Wait } from "../shared/parts";
+import { count, holds, number, percent, plural } from "../shared/words";
 import { index, useLayer } from "./data";
 import type { Layer, LayerData } from "./format";
 import { Grid } from "./grid";
-import { Choice, Heading, Missing, Steps, Wait } from "./parts";
+import { Heading, Missing, Steps } from "./parts";
 import { STATISTICS, type Statistic } from "./query";
-import { href, remember } from "./routes";
+import { href } from "./routes";
 import { UnitTile } from "./tiles";
-import { count, field, grid, holds, number, percent, plural, tap } from "./words";
+import { field, grid, tap } from "./words";
 
 type Sort = "channel" | Statistic;
 export const WORDS: Record<Sort, string> = {

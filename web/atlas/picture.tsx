@@ -1,9 +1,10 @@
 // A picture of the data set and the units that fire on it.
 
 import { useMemo } from "preact/hooks";
+import { Wait } from "../shared/parts";
 import { index, useChunk, useNames } from "./data";
 import { Fires } from "./fires";
-import { Heading, Missing, Refusal, Steps, Wait } from "./parts";
+import { Heading, Missing, Refusal, Steps } from "./parts";
 import { href } from "./routes";
 import { Picture } from "./sprite";
 

@@ -1,12 +1,13 @@
 // All pictures of the data set; where the pages are served, also one's own.
 
 import { useLayoutEffect, useMemo, useState } from "preact/hooks";
+import { remember } from "../shared/address";
+import { Wait } from "../shared/parts";
+import { count, holds, plural } from "../shared/words";
 import { index, served, useNames } from "./data";
 import { Grid } from "./grid";
-import { Heading, Missing, Wait } from "./parts";
-import { remember } from "./routes";
+import { Heading, Missing } from "./parts";
 import { PictureTile } from "./tiles";
-import { count, holds, plural } from "./words";
 import { Yours } from "./yours";
 
 export function PicturesPage({ params }: { params: URLSearchParams }) {
