@@ -1,0 +1,56 @@
+// Maps in words and numbers: for labels, the reading line, and the colour bar.
+
+import { number, percent } from "../../shared/words";
+import type { Heat, Place, Reduce, Status } from "./maps";
+import { strongest, valueAt } from "./maps";
+
+/** Whose map it is: "Grad-CAM" for "espresso". */
+export interface Label {
+  method: string;
+  target: string | null;
+}
+
+/** What a scale's colours mean. */
+export const UNITS: Record<Reduce, string> = {
+  sum: "share of the score: blue speaks against, red for",
+  positive: "positive evidence, no unit",
+  max_abs: "largest magnitude over the channels",
+};
+
+/** Why there is no map; the server's own words are shown instead where it sends some. */
+export const WORDS: Record<Exclude<Status, "ok">, string> = {
+  no_positive_evidence: "no positive evidence for this class",
+  constant: "the map is constant",
+  non_finite: "the map contains NaN or infinity",
+};
+
+export const title = ({ method, target }: Label) => (target ? `${method} for ${target}` : method);
+
+/** "upper left", "centre", "bottom": the ninth of the picture in which a place lies. */
+export function whereabouts({ row, column }: Place, h: number, w: number): string {
+  const third = (at: number, n: number) => Math.min(2, Math.floor((3 * at) / n));
+  const [down, across] = [third(row, h), third(column, w)];
+  const [vertical, horizontal] = [["upper", "", "lower"][down], ["left", "", "right"][across]];
+  if (!horizontal) return ["top", "centre", "bottom"][down]!;
+  return `${vertical} ${horizontal}`.trim();
+}
+
+export const placed = ({ row, column }: Place) => `row ${row}, column ${column}`;
+
+/** What a map shows, in one sentence. */
+export function described(heat: Heat, label: Label, reduce: Reduce): string {
+  const at = strongest(heat);
+  if (!at) return `${title(label)}: no place has a value`;
+  if (!(valueAt(heat, at) > 0) && reduce === "sum") return `${title(label)}: all of the map speaks against it`;
+  const where = `at the ${whereabouts(at, heat.h, heat.w)}, ${placed(at)} of ${heat.h} × ${heat.w} px`;
+  return `${title(label)}: strongest ${where}, value ${number(valueAt(heat, at))}`;
+}
+
+/** "row 80, column 121: 0.431 ± 0.02 · 72 % of the full colour". */
+export function reading(place: Place, value: number, top: number, stderr: number | null): string {
+  if (Number.isNaN(value)) return `${placed(place)}: the model did not see this place`;
+  const error = stderr === null || Number.isNaN(stderr) ? "" : ` ± ${number(stderr)}`;
+  const size = Math.abs(value) / top;
+  const share = size > 1 ? "beyond the full colour" : `${percent(size).replace(/\.\d/, "")} of the full colour`;
+  return `${placed(place)}: ${number(value)}${error} · ${share}`;
+}
