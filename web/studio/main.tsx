@@ -6,6 +6,7 @@ import "../shared/theme.css";
 import "./canvas/canvas.css";
 import "./style.css";
 import { useToken } from "./api";
+import { exposed } from "./canvas/exposed";
 import { ModelPick } from "./choices";
 import { Found } from "./found";
 import { History } from "./history";
@@ -134,6 +135,13 @@ function Token() {
     </main>
   );
 }
+
+declare global {
+  interface Window {
+    tapetumStudio: typeof exposed;
+  }
+}
+window.tapetumStudio = exposed;
 
 const root = document.getElementById("studio")!;
 
