@@ -97,12 +97,13 @@ export type Heard = <K extends keyof Events>(name: K, data: Events[K]) => void;
 export async function stream(path: string, body: unknown, heard: Heard, signal: AbortSignal): Promise<void> {
   const request = json(body);
   const reply = await ask(path, { ...request, signal, headers: { ...request.headers, Accept: "text/event-stream" } });
-  const reader = reply.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = reply.body!.getReader();
+  const decoder = new TextDecoder();
   let held = "";
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    held += value;
+    held += decoder.decode(value, { stream: true });
     const blocks = held.split("\n\n");
     held = blocks.pop()!;
     for (const block of blocks) tell(block, heard);

@@ -19,9 +19,9 @@ import { Working } from "./working";
 function Answers({ model, slot }: { model: string; slot: string }) {
   const now = state.use();
   const pictures = picturesOf(now);
-  const { rows, run } = usePredictions(slot, model, pictures);
+  const { rows, run } = usePredictions(slot, model, pictures, 10);
   return (
-    <div class="answers-of">
+    <div class="answers-of ten">
       {rows.map((row, i) => (
         <section key={i}>
           {(rows.length > 1 || modelsOf(now).length > 1) && <h4>{nameOfRow(run.answered?.pictures[i] ?? "", i, now)}{modelsOf(now).length > 1 && <span class="note"> {modelTitle(model)}</span>}</h4>}
@@ -108,7 +108,7 @@ export function Found() {
   return (
     <>
       <h2 class="question">What did the model find in the picture?</h2>
-      <div class={models.length > 1 ? "two" : ""}>{models.map((key, i) => <Answers key={i} model={key} slot={i ? "predict/other" : "predict"} />)}</div>
+      <div class={models.length > 1 ? "two" : ""}>{models.map((key, i) => <Answers key={i} model={key} slot={`predict/ten/${i}`} />)}</div>
       <section>
         <h3>Channels that stand out, layer by layer</h3>
         <div class="row-of">

@@ -40,7 +40,7 @@ finished.push((title, ask, result) => {
   if (BESIDE.has(ask.method) || title === "Guess" || title === "Pinned") return;
   const key = keyOf(ask);
   const hash = address({ ...state.get(), pins: [], tour: 0, opacity: 0.85, threshold: 0, smooth: true });
-  const note = [result.target && result.target !== title ? result.target : ask.units.join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
+  const note = [ask.units.join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
   void thumbnail(result).then((picture) => write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]));
 });
 

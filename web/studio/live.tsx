@@ -30,7 +30,7 @@ export function Live({ slot, run, ask, options, label, side = 128 }: LiveProps) 
         <div class={`made-of ${now.pictures.length > 1 ? "many" : ""}`}>
           {now.pictures.map((picture, i) => (
             <figure key={i}>
-              <PictureView picture={picture} size={size as [number, number]} view={view} onView={onView} label={`${label}, step ${now.step}`} words={run.phase === "paused" ? `stopped at step ${now.step}` : `step ${now.step}`} />
+              <PictureView picture={picture} size={size as [number, number]} view={view} onView={onView} label={`${label}, step ${now.done}`} words={run.phase === "paused" ? `stopped at step ${now.done}` : `step ${now.done} of ${now.total}`} />
             </figure>
           ))}
         </div>

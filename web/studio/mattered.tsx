@@ -69,7 +69,7 @@ function methodGroups(model: Model | null, chosen: string[]): Group[] {
   const families = new Map<string, Method[]>();
   for (const one of mapMethods(model)) families.set(one.family, [...(families.get(one.family) ?? []), one]);
   return [...families].map(([family, some]) => ({
-    title: capital(family), options: some.map((one) => ({ value: one.name, title: one.title, note: one.summary, on: chosen.includes(one.name) })),
+    title: capital(family), options: some.map((one) => ({ value: one.name, title: titleOf(one.name), note: one.summary, on: chosen.includes(one.name) })),
   }));
 }
 

@@ -30,7 +30,7 @@ function groupsOf(question: Question, now: string): Group[] {
   const families = new Map<string, Method[]>();
   for (const one of methods.get().filter((method) => fits(method, question))) families.set(one.family, [...(families.get(one.family) ?? []), one]);
   return [...families].map(([family, some]) => ({
-    title: capital(family), options: some.map((one) => ({ value: one.name, title: one.title, note: one.summary, on: one.name === now })),
+    title: capital(family), options: some.map((one) => ({ value: one.name, title: titleOf(one.name), note: one.summary, on: one.name === now })),
   }));
 }
 
@@ -72,7 +72,7 @@ export function More({ question }: { question: Question }) {
     <section class="more">
       <h3>{TITLES[question]}</h3>
       <div class="row-of">
-        <Pick label="Search" groups={() => groupsOf(question, now.more)} pick={(more) => change({ more })}>{method ? method.title : `Choose one of ${total}`}</Pick>
+        <Pick label="Search" groups={() => groupsOf(question, now.more)} pick={(more) => change({ more })}>{method ? titleOf(method.name) : `Choose one of ${total}`}</Pick>
         {method && <button type="button" class="plain close" aria-label="Close" onClick={() => change({ more: "" })}>×</button>}
       </div>
       {method && <One key={method.name} method={method} />}
@@ -88,7 +88,7 @@ function One({ method }: { method: Method }) {
   const slots = models.map((_, i) => `more/${i}/${method.name}`);
   const asks = models.map((one) => (one ? anyAsk(now, one, method) : null));
   const runs = useRuns(asks.map((ask, i) => ({ slot: slots[i]!, ask, options: { hold: !ask || asked.get(slots[i]!) !== keyOf(ask) } })));
-  const options = { title: method.title, live: method.live };
+  const options = { title: titleOf(method.name), live: method.live };
   const press = () => {
     asks.forEach((ask, i) => {
       if (!ask) return;

@@ -197,7 +197,6 @@ export interface Result {
   key: string;
   method: string;
   question: Question;
-  target: string | null;
   seconds: number;
   cached: boolean;
   value: ResultValue;
@@ -222,7 +221,7 @@ export interface Events {
   queued: { job: string; before: number };
   started: { seconds: number | null };
   progress: Progress;
-  picture: { step: number; pictures: string[]; scores: number[] };
+  picture: { done: number; total: number; pictures: string[]; value: number | null };
   map: { maps: MapData[]; done: number; total: number };
   result: Result | Model;
   refused: { message: string; kind: string };

@@ -1,6 +1,7 @@
 // What the server has: methods, models, pictures; each is asked for once.
 
 import { useEffect, useState } from "preact/hooks";
+import { capital } from "../shared/words";
 import * as api from "./api";
 import { pixelsOf } from "./canvas/pixels";
 import { dropFile, keepFile, keptFile, keptIds } from "./kept";
@@ -17,7 +18,13 @@ export const said = store<{ text: string; wrong: boolean } | null>(null);
 export const say = (text: string, wrong = false) => said.set({ text, wrong });
 
 export const methodOf = (name: string) => methods.get().find((one) => one.name === name);
-export const titleOf = (name: string) => methodOf(name)?.title ?? name.replaceAll("_", " ");
+const ABBREVIATIONS = new Set(["cam", "lrp", "rise", "lime", "shap", "xrai", "hsic", "fem", "ss", "is", "kpca", "pgd", "fgsm", "road"]);
+
+/** A method's name as people write it: "grad_cam" as "Grad-CAM". */
+export function titleOf(name: string): string {
+  const words = (methodOf(name)?.title ?? name.replaceAll("_", " ")).split(" ").map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
+  return capital(words.join(" ").replaceAll(" CAM", "-CAM").replaceAll("plus plus", "++").replace("-CAM ++", "-CAM++"));
+}
 
 // --- models
 
