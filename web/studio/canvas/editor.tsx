@@ -86,9 +86,11 @@ function Session({ picture, label, onEdited, onStroke }: EditorProps) {
         <button type="button" disabled={!work.canUndo} onClick={() => change(() => work.undo())}>Undo</button>
         <button type="button" disabled={!work.canRedo} onClick={() => change(() => work.redo())}>Redo</button>
         <button type="button" disabled={!work.edited} onClick={() => change(() => work.reset())}>Start over</button>
-        <button type="button" disabled={!work.edited} aria-pressed={before} onClick={() => setBefore(!before)}>Show before</button>
+        <button type="button" disabled={!work.edited} aria-pressed={before} aria-label="Before: show the picture as it came" onClick={() => setBefore(!before)}>Before</button>
       </div>
-      <p class="note" role="status">{advice(settings.tool, corner, clip)}</p>
+      <p class="note">
+        <span role="status">{advice(settings.tool, corner, clip)}</span> <span class="keys">{KEYS}</span>
+      </p>
     </section>
   );
 }
@@ -107,22 +109,26 @@ function Tools({ settings, set, clip, drop, brush_px }: ToolsProps) {
   return (
     <div class="tools">
       <Choice label="Tool" value={tool} of={TOOLS} set={(next) => with_({ tool: next })} />
+      <div class="options">
       {tool === "erase" && <Choice label="Erase with" value={fill} of={{ mean: "Mean colour", grey: "Grey" }} set={(next) => with_({ fill: next })} />}
       {tool === "paint" && <label class="slide">Colour <input type="color" value={colour} onInput={(event) => with_({ colour: event.currentTarget.value })} /></label>}
-      {tool === "paste" && clip && <button type="button" onClick={drop}>Copy another part</button>}
+      {tool === "paste" && <button type="button" disabled={!clip} onClick={drop}>Copy another part</button>}
       {tool !== "paste" && (
         <label class="slide">
           Brush <input type="range" min={THINNEST} max={WIDEST} step="any" value={width} aria-valuetext={`${Math.round(brush_px)} px wide`} onInput={(event) => with_({ width: Number(event.currentTarget.value) })} />
         </label>
       )}
+      </div>
     </div>
   );
 }
 
+const KEYS = "Keyboard: arrow keys move, Space presses and lifts, [ and ] change the brush, Escape gives up.";
+
 /** What the next touch does, in words. */
 function advice(tool: Tool, corner: Point | null, clip: Rect | null): string {
-  if (tool !== "paste") return "Draw on the picture. Keyboard: arrow keys move, Space presses and lifts the brush, [ and ] change its width.";
-  if (clip) return "Click where the copy goes, as often as you like. Escape: copy another part.";
+  if (tool !== "paste") return "Draw on the picture.";
+  if (clip) return "Press where the copy goes, as often as you like.";
   return corner ? "Draw on to the opposite corner." : "Draw a rectangle around what is to be copied.";
 }
 

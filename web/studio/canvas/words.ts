@@ -2,7 +2,7 @@
 
 import { number, percent } from "../../shared/words";
 import type { Heat, Place, Reduce, Status } from "./maps";
-import { strongest, valueAt } from "./maps";
+import { valueAt } from "./maps";
 
 /** Whose map it is: "Grad-CAM" for "espresso". */
 export interface Label {
@@ -37,11 +37,10 @@ export function whereabouts({ row, column }: Place, h: number, w: number): strin
 
 export const placed = ({ row, column }: Place) => `row ${row}, column ${column}`;
 
-/** What a map shows, in one sentence. */
-export function described(heat: Heat, label: Label, reduce: Reduce): string {
-  const at = strongest(heat);
+/** What a map shows, in one sentence; `at` is its strongest place. */
+export function described(heat: Heat, at: Place | null, label: Label, reduce: Reduce): string {
   if (!at) return `${title(label)}: no place has a value`;
-  if (!(valueAt(heat, at) > 0) && reduce === "sum") return `${title(label)}: all of the map speaks against it`;
+  if (!(valueAt(heat, at) > 0) && reduce === "sum" && label.target !== null) return `${title(label)}: all of the map speaks against it`;
   const where = `at the ${whereabouts(at, heat.h, heat.w)}, ${placed(at)} of ${heat.h} × ${heat.w} px`;
   return `${title(label)}: strongest ${where}, value ${number(valueAt(heat, at))}`;
 }
