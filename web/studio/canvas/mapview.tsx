@@ -11,7 +11,7 @@ import { fitted, loaded } from "./pixels";
 import type { Drawable } from "./surface";
 import { drawable, Surface } from "./surface";
 import type { Label } from "./words";
-import { described, placed, reading, title, WORDS } from "./words";
+import { described, placed, reading, share, title, WORDS } from "./words";
 import type { View } from "./zoom";
 
 /** A place and the map's value there. */
@@ -79,6 +79,7 @@ export function MapView(props: MapViewProps) {
   );
   const words = heat ? "" : props.words || (status === "ok" ? "no map yet" : WORDS[status]);
   const home = useMemo(() => heat && homeOf(heat, map!, smooth, !!props.difference), [heat]);
+  const over = useMemo(() => !!heat && beyond(heat, top, reduce), [heat, top, reduce]);
   const says = heat ? described(heat, home, label, reduce) : `${title(label)}: ${words}`;
   const [place, setPlace, live] = useCross(props, heat);
   return (
@@ -87,7 +88,7 @@ export function MapView(props: MapViewProps) {
         {words && <p class="why">{words}</p>}
       </Surface>
       {heat && <ReadLine heat={heat} place={place} home={home} top={top} stderr={props.stderr ?? null} live={live} most={extreme(reduce, !!props.difference)} />}
-      {heat && !props.plain && <ColourBar reduce={reduce} top={top} beyond={beyond(heat, top, reduce)} threshold={threshold} unit={props.unit} />}
+      {heat && !props.plain && <ColourBar reduce={reduce} top={top} beyond={over} threshold={threshold} unit={props.unit} />}
     </div>
   );
 }
@@ -119,18 +120,27 @@ interface ReadLineProps {
 function ReadLine({ heat, place, home, top, stderr, live, most }: ReadLineProps) {
   const spread = useMemo(() => stderr && resized(decoded(stderr), heat.h, heat.w), [stderr, heat]);
   const rest = home ? `${most}: ${number(valueAt(heat, home))} at ${placed(home)}` : "no place has a value";
-  const text = place ? reading(place, valueAt(heat, place), top, spread && valueAt(spread, place)) : rest;
-  return <p class="reading" aria-live={live ? "polite" : "off"}>{text}</p>;
+  const value = place ? valueAt(heat, place) : NaN;
+  return (
+    <p class="reading" aria-live={live ? "polite" : "off"}>
+      {place ? reading(place, value, spread && valueAt(spread, place)) : rest}
+      {!Number.isNaN(value) && <span class="share"> · {share(value, top)}</span>}
+    </p>
+  );
 }
 
 function range(heat: Heat): [low: number, high: number] {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of heat.values) [low, high] = [value < low ? value : low, value > high ? value : high];
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of heat.values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
   return low > high ? [0, 1] : [low, high];
 }
 
 /** Does any value lie outside the scale? Not for what rounding to single precision adds. */
-export function beyond(heat: Heat, top: number, reduce: Reduce): boolean {
+function beyond(heat: Heat, top: number, reduce: Reduce): boolean {
   const [low, high] = range(heat);
   return (reduce === "sum" ? Math.max(-low, high) : high) > top * 1.001;
 }
