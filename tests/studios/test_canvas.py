@@ -44,7 +44,9 @@ class Studio:
 
     def heat(self, body: str, **given: Any) -> Tensor:
         """A map (h, w) that an expression makes."""
-        made = self.page.evaluate(f"given => {{ {PIXELS} const made = {body}; return [made.h, made.w, text(made.values)] }}", given)
+        made = self.page.evaluate(
+            f"given => {{ {PIXELS} const made = {body}; return [made.h, made.w, text(made.values)] }}", given
+        )
         return torch.from_numpy(np.frombuffer(base64.b64decode(made[2]), "<f4").reshape(made[:2]).copy())
 
     def evaluate(self, body: str, **given: Any) -> Any:
@@ -148,7 +150,9 @@ def test_what_the_model_did_not_see_is_pale(studio: Studio, reduce: Reduce) -> N
 def test_below_the_threshold_the_grey_photograph_shows(studio: Studio) -> None:
     """At a threshold of 1 all but what gets the full colour is as with no opacity at all; at 0 nothing is hidden."""
     values = noise(12, 12)
-    over = "colours.overlaid(pixels(given.photo), maps.decoded(given.map), 'sum', given.map.top, given.opacity, given.threshold)"
+    over = (
+        "colours.overlaid(pixels(given.photo), maps.decoded(given.map), 'sum', given.map.top, given.opacity, given.threshold)"
+    )
     given = {"photo": as_pixels(NOISE), "map": as_map(values)}
     full, ground = (studio.image(over, **given, opacity=opacity, threshold=0) for opacity in (0.85, 0))
     cut = studio.image(over, **given, opacity=0.85, threshold=0.5)
@@ -213,7 +217,9 @@ def test_blurring_is_a_gaussian_inside_the_brush(studio: Studio, center: tuple[f
     stroke = {"points": [list(center)], "radius_px": 12.0}
     far = disc(96, 128, *center, 12)
     blurred = studio.image("edits.blur(pixels(given.photo), given.stroke, 4)", photo=as_pixels(NOISE), stroke=stroke)
-    theirs = np.dstack([scipy.ndimage.gaussian_filter(NOISE[..., c].astype(float), 4, mode="nearest", truncate=3) for c in range(3)])
+    theirs = np.dstack(
+        [scipy.ndimage.gaussian_filter(NOISE[..., c].astype(float), 4, mode="nearest", truncate=3) for c in range(3)]
+    )
     assert differ(blurred[far < -1], theirs[far < -1]) <= 1
     assert (blurred[far > 1] == NOISE[far > 1]).all()
 
@@ -230,6 +236,19 @@ def test_pasting_copies_a_rectangle_and_cuts_it_at_the_edge(studio: Studio, to: 
 SHOWN = """const root = document.body.appendChild(document.createElement('div'));
 root.style.width = '400px';
 """
+
+
+DIFFERING = """async () => {
+    const opened = async ([, , png]) => {
+        const bitmap = await createImageBitmap(new Blob([png]));
+        const brush = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+        brush.drawImage(bitmap, 0, 0);
+        return brush.getImageData(0, 0, bitmap.width, bitmap.height).data;
+    };
+    const [first, second, third] = await Promise.all(told.map(opened));
+    const differ = (one, other) => one.reduce((n, value, i) => n + (value !== other[i]), 0);
+    return [differ(first, third), differ(first, second)];
+}"""
 
 
 def test_the_editor_tells_a_png_after_a_pause_and_undo_brings_the_picture_back(studio: Studio) -> None:
@@ -251,13 +270,7 @@ def test_the_editor_tells_a_png_after_a_pause_and_undo_brings_the_picture_back(s
     page.wait_for_function("told.length === 3")
     kinds = page.evaluate("told.map(([type, edited]) => [type, edited])")
     assert kinds == [["image/png", False], ["image/png", True], ["image/png", False]]
-    same = page.evaluate(
-        """async () => { const bytes = await Promise.all(told.map(async ([, , png]) => {
-            const bitmap = await createImageBitmap(new Blob([png])); const c = new OffscreenCanvas(bitmap.width, bitmap.height);
-            const brush = c.getContext('2d'); brush.drawImage(bitmap, 0, 0); return brush.getImageData(0, 0, c.width, c.height).data; }));
-            const differ = (a, b) => a.reduce((n, x, i) => n + (x !== b[i]), 0);
-            return [differ(bytes[0], bytes[2]), differ(bytes[0], bytes[1])]; }"""
-    )
+    same = page.evaluate(DIFFERING)
     assert same[0] == 0
     assert 300 < same[1] < 3 * 400  # one dab of 16 px: about 200 pixels of three colours
 
@@ -282,8 +295,39 @@ def test_a_map_is_read_with_the_keyboard_alone(studio: Studio) -> None:
     page.get_by_role("application").focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    page.get_by_text("row 70, column 21: 0.500 · 25 % of the full colour").wait_for()
+    page.get_by_text("0.500 at row 70, column 21 · 25 % of the full colour").wait_for()
     page.keyboard.press("+")
     view = page.evaluate("window.view")
     assert view["zoom"] == pytest.approx(1.5)
     assert page.evaluate("reads") == [{"row": 70, "column": 20, "value": 2}, {"row": 70, "column": 21, "value": 0.5}]
+
+
+COMPARED = """root.style.width = "900px";
+const photo = pixels(given.photo);
+const label = i => ({method: "Grad-CAM", target: ["espresso", "cup"][i]});
+const items = given.maps.map((map, i) => ({id: String(i), label: label(i), photo, map, reduce: "positive", size: [96, 128]}));
+const look = {opacity: 0.85, threshold: 0, smooth: true, view: WHOLE, onView() {}, onShared() {}, onSelected() {}};
+window.draw = (shared, selected) => show("Compare", {items, ...look, shared, selected}, root);
+draw(false, []);"""
+
+
+def test_maps_side_by_side_share_their_cross_and_their_scale_and_are_subtracted(studio: Studio) -> None:
+    one, other = torch.zeros(96, 128), torch.zeros(96, 128)
+    one[70, 20], other[70, 20] = 2.0, 0.5
+    studio.evaluate(
+        SHOWN + COMPARED,
+        photo=as_pixels(NOISE),
+        maps=[as_map(one, 2.0), as_map(other, 0.5)],
+    )
+    page = studio.page
+    tops = page.locator(".numbers span:last-child")
+    assert tops.all_inner_texts() == ["2.00", "0.500"]
+    page.get_by_role("application").first.focus()
+    page.keyboard.press("Home")
+    page.get_by_text("0.500 at row 70, column 20").wait_for()
+    page.evaluate("draw(true, ['1', '0'])")
+    page.get_by_text("-1.50 at row 70, column 20".replace("-", "−")).wait_for()
+    assert tops.all_inner_texts() == ["2.00", "2.00", "1.50"]
+    page.evaluate("draw(false, ['1', '0'])")  # each at its own full colour: no difference
+    page.get_by_text("0 at row 70, column 20", exact=False).last.wait_for()
+    assert page.locator(".difference .reading").inner_text().startswith("0 at row 70, column 20")

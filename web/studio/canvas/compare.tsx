@@ -64,7 +64,7 @@ export function Compare(props: CompareProps) {
         </label>
         <span class="note" role="status">{advice(pair, shared, kinds.size)}</span>
       </div>
-      <ul class="side-by-side">
+      <ul class="side-by-side" style={{ "--columns": columns(shown.length + Number(pair.length === 2 && pair[0]!.reduce === pair[1]!.reduce)) }}>
         {shown.map((item) => (
           <li key={item.id}>
             <Head item={item} selected={selected} onSelected={onSelected} onRemove={onRemove} />
@@ -89,6 +89,9 @@ const placeIn = ([h, w]: [number, number], { x, y }: { x: number; y: number }): 
   column: Math.min(w - 1, Math.floor(x * w)),
 });
 const shareOf = ([h, w]: [number, number], { row, column }: Place) => ({ x: (column + 0.5) / w, y: (row + 0.5) / h });
+
+/** As few rows as leave a picture large enough. */
+const columns = (views: number) => (views <= 4 ? Math.max(2, views) : Math.ceil(views / 2));
 
 /** What can be done next, or why not. */
 function advice(pair: Compared[], shared: boolean, kinds: number): string {
@@ -163,6 +166,7 @@ function Difference({ pair: [first, second], props, at, setAt }: DifferenceProps
         reduce="sum"
         size={first.size}
         top={top}
+        difference
         {...look(props)}
         label={{ method: `Difference of ${names.join(" and ")}`, target: null }}
         unit={unit}

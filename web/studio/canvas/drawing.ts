@@ -53,6 +53,7 @@ export function useDrawing(hand: Hand) {
       if (event.pointerId !== finger) return;
       finger = null;
       now.current.hand.lift(at(event));
+      if (event.pointerType !== "mouse") setCursor(null); // no finger is over the picture any more
     };
     const leave = (event: PointerEvent) => {
       if (finger === null && event.pointerType === "mouse") setCursor(null);

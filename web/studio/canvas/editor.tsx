@@ -23,6 +23,8 @@ export interface EditorProps {
    * 120 ms. `edited` says whether any pixel differs from what came.
    */
   onEdited: (png: Blob, edited: boolean) => void;
+  /** From `workOn(picture)`, to keep the strokes and what can be undone while the editor is not on the page. */
+  work?: Work | undefined;
   /** Pixels changed just now: what is known about the picture is out of date. */
   onStroke?: (() => void) | undefined;
 }
@@ -49,12 +51,13 @@ function numberOf(picture: ImageData): number {
   return numbers.get(picture)!;
 }
 
-function Session({ picture, label, onEdited, onStroke }: EditorProps) {
-  const [work] = useState(() => new Work(shortened(picture)));
+function Session({ picture, label, onEdited, onStroke, ...given }: EditorProps) {
+  const [work] = useState(() => given.work ?? workOn(picture));
   const [settings, set] = useState<Settings>({ tool: "erase", fill: "mean", colour: "#d94d3d", width: 12 });
   const [before, setBefore] = useState(false);
   const [version, changed] = useVersion(work, onEdited);
   const { width: w, height: h } = work.unedited;
+  const edited = work.edited;
   const radius = Math.max(1, (settings.width / 200) * Math.max(w, h));
   const change = (step: () => void) => {
     step();
@@ -78,17 +81,19 @@ function Session({ picture, label, onEdited, onStroke }: EditorProps) {
     <section class="editor" aria-label={`Edit ${label}`}>
       <Tools settings={settings} set={(next) => (hand.drop(), set(next))} clip={clip} drop={hand.drop} brush_px={2 * radius} />
       <div class="surface drawn" ref={frame} tabIndex={0} role="application" aria-label="Arrow keys move the brush, Space presses and lifts it, Control Z undoes." style={{ aspectRatio: `${w} / ${h}` }}>
-        <canvas ref={canvas} width={w} height={h} role="img" aria-label={`${label}, ${before || !work.edited ? "as it came" : "edited"}`} />
+        <canvas ref={canvas} width={w} height={h} role="img" aria-label={`${label}, ${before || !edited ? "as it came" : "edited"}`} />
         <Marks h={h} w={w} cursor={cursor} radius={settings.tool === "paste" ? 0 : radius} corner={corner} clip={clip} pressed={pen || work.drawing} />
         {before && <p class="said">as it came</p>}
       </div>
       <div class="tools">
         <button type="button" disabled={!work.canUndo} onClick={() => change(() => work.undo())}>Undo</button>
         <button type="button" disabled={!work.canRedo} onClick={() => change(() => work.redo())}>Redo</button>
-        <button type="button" disabled={!work.edited} onClick={() => change(() => work.reset())}>Start over</button>
-        <button type="button" disabled={!work.edited} aria-pressed={before} onClick={() => setBefore(!before)}>Show before</button>
+        <button type="button" disabled={!edited} onClick={() => change(() => work.reset())}>Start over</button>
+        <button type="button" disabled={!edited} aria-pressed={before} aria-label="Before: show the picture as it came" onClick={() => setBefore(!before)}>Before</button>
       </div>
-      <p class="note" role="status">{advice(settings.tool, corner, clip)}</p>
+      <p class="note">
+        <span role="status">{advice(settings.tool, corner, clip)}</span> <span class="keys">{KEYS}</span>
+      </p>
     </section>
   );
 }
@@ -107,22 +112,26 @@ function Tools({ settings, set, clip, drop, brush_px }: ToolsProps) {
   return (
     <div class="tools">
       <Choice label="Tool" value={tool} of={TOOLS} set={(next) => with_({ tool: next })} />
-      {tool === "erase" && <Choice label="Erase with" value={fill} of={{ mean: "Mean colour", grey: "Grey" }} set={(next) => with_({ fill: next })} />}
-      {tool === "paint" && <label class="slide">Colour <input type="color" value={colour} onInput={(event) => with_({ colour: event.currentTarget.value })} /></label>}
-      {tool === "paste" && clip && <button type="button" onClick={drop}>Copy another part</button>}
-      {tool !== "paste" && (
-        <label class="slide">
-          Brush <input type="range" min={THINNEST} max={WIDEST} step="any" value={width} aria-valuetext={`${Math.round(brush_px)} px wide`} onInput={(event) => with_({ width: Number(event.currentTarget.value) })} />
-        </label>
-      )}
+      <div class="options">
+        {tool === "erase" && <Choice label="Erase with" value={fill} of={{ mean: "Mean colour", grey: "Grey" }} set={(next) => with_({ fill: next })} />}
+        {tool === "paint" && <label class="slide">Colour <input type="color" value={colour} onInput={(event) => with_({ colour: event.currentTarget.value })} /></label>}
+        {tool === "paste" && <button type="button" disabled={!clip} onClick={drop}>Copy another part</button>}
+        {tool !== "paste" && (
+          <label class="slide">
+            Brush <input type="range" min={THINNEST} max={WIDEST} step="any" value={width} aria-valuetext={`${Math.round(brush_px)} px wide`} onInput={(event) => with_({ width: Number(event.currentTarget.value) })} />
+          </label>
+        )}
+      </div>
     </div>
   );
 }
 
+const KEYS = "Keyboard: arrow keys move, Space presses and lifts, [ and ] change the brush, Escape gives up.";
+
 /** What the next touch does, in words. */
 function advice(tool: Tool, corner: Point | null, clip: Rect | null): string {
-  if (tool !== "paste") return "Draw on the picture. Keyboard: arrow keys move, Space presses and lifts the brush, [ and ] change its width.";
-  if (clip) return "Click where the copy goes, as often as you like. Escape: copy another part.";
+  if (tool !== "paste") return "Draw on the picture.";
+  if (clip) return "Press where the copy goes, as often as you like.";
   return corner ? "Draw on to the opposite corner." : "Draw a rectangle around what is to be copied.";
 }
 
@@ -179,7 +188,8 @@ function useHand(work: Work, { tool, fill, colour }: Settings, radius: number, c
   return { corner, clip, press, drag, lift, drop };
 }
 
-function shortened(picture: ImageData): ImageData {
+/** The work copy of a picture: at most 1024 px on its longer side. */
+export function workOn(picture: ImageData): Work {
   const scale = Math.min(1, LONGEST_PX / Math.max(picture.width, picture.height));
-  return fitted(picture, Math.max(1, Math.round(scale * picture.height)), Math.max(1, Math.round(scale * picture.width)));
+  return new Work(fitted(picture, Math.max(1, Math.round(scale * picture.height)), Math.max(1, Math.round(scale * picture.width))));
 }

@@ -110,10 +110,16 @@ export function strongest(heat: Heat, signed = false): Place | null {
   for (let i = 0; i < heat.values.length; i++) {
     const size = signed ? Math.abs(heat.values[i]!) : heat.values[i]!;
     const most = best < 0 ? -Infinity : signed ? Math.abs(heat.values[best]!) : heat.values[best]!;
-    if (size > most) best = i; // NaN is larger than nothing
+    if (size > most) best = i; // NaN is not
   }
   return best < 0 ? null : { row: Math.floor(best / heat.w), column: best % heat.w };
 }
+
+/** The middle, in a map resized to (h, w), of what one value of the method became. */
+export const middle = ({ row, column }: Place, of: Heat, h: number, w: number): Place => ({
+  row: Math.floor(((row + 0.5) * h) / of.h),
+  column: Math.floor(((column + 0.5) * w) / of.w),
+});
 
 /**
  * first / firstTop - second / secondTop, at the first's size: where the first map is stronger it is positive. With both tops 1 it

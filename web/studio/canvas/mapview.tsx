@@ -6,12 +6,12 @@ import { ColourBar } from "./bar";
 import type { Mode } from "./colours";
 import { dimmed, overlaid } from "./colours";
 import type { Heat, MapData, Place, Reduce, Status } from "./maps";
-import { decoded, resized, strongest, valueAt } from "./maps";
+import { decoded, middle, resized, strongest, valueAt } from "./maps";
 import { fitted, loaded } from "./pixels";
 import type { Drawable } from "./surface";
 import { drawable, Surface } from "./surface";
 import type { Label } from "./words";
-import { described, placed, reading, title, WORDS } from "./words";
+import { described, placed, reading, share, title, WORDS } from "./words";
 import type { View } from "./zoom";
 
 /** A place and the map's value there. */
@@ -50,11 +50,21 @@ export interface MapViewProps {
   cross?: Place | null | undefined;
   /** What the numbers mean, if not what maps of this kind mean. */
   unit?: string | undefined;
+  /** The map is a difference: its extreme is the largest one of either sign. */
+  difference?: boolean | undefined;
   /** Without the colour bar: where several views share one. */
   plain?: boolean | undefined;
 }
 
 const heatOf = (map: MapData | Heat): Heat => ("data" in map ? decoded(map) : map);
+const extreme = (reduce: Reduce, difference: boolean) => (difference ? "largest difference" : reduce === "sum" ? "strongest for it" : "strongest");
+
+/** Where the map is strongest: the middle of the block where every value is one. */
+function homeOf(heat: Heat, map: MapData | Heat, smooth: boolean, either: boolean): Place | null {
+  if (smooth) return strongest(heat, either);
+  const at = strongest(heatOf(map), either);
+  return at && middle(at, heatOf(map), heat.h, heat.w);
+}
 
 export function MapView(props: MapViewProps) {
   const { map, size: [h, w], reduce, smooth, opacity, threshold, label } = props;
@@ -68,16 +78,17 @@ export function MapView(props: MapViewProps) {
     [photo, heat, reduce, top, opacity, threshold, mode],
   );
   const words = heat ? "" : props.words || (status === "ok" ? "no map yet" : WORDS[status]);
-  const home = useMemo(() => heat && strongest(heat), [heat]);
-  const says = useMemo(() => (heat ? described(heat, label, reduce) : `${title(label)}: ${words}`), [heat, label.method, label.target, reduce, words]);
+  const home = useMemo(() => heat && homeOf(heat, map!, smooth, !!props.difference), [heat]);
+  const over = useMemo(() => !!heat && beyond(heat, top, reduce), [heat, top, reduce]);
+  const says = heat ? described(heat, home, label, reduce) : `${title(label)}: ${words}`;
   const [place, setPlace, live] = useCross(props, heat);
   return (
     <div class="mapview">
       <Surface image={image} size={[h, w]} smooth={smooth} view={props.view} onView={props.onView} label={says} place={place} home={home} {...(heat && { onPlace: setPlace })}>
         {words && <p class="why">{words}</p>}
       </Surface>
-      {heat && <ReadLine heat={heat} place={place} home={home} top={top} stderr={props.stderr ?? null} live={live} smooth={smooth} />}
-      {heat && !props.plain && <ColourBar reduce={reduce} top={top} beyond={beyond(heat, top, reduce)} threshold={threshold} unit={props.unit} />}
+      {heat && <ReadLine heat={heat} place={place} home={home} top={top} stderr={props.stderr ?? null} live={live} most={extreme(reduce, !!props.difference)} />}
+      {heat && !props.plain && <ColourBar reduce={reduce} top={top} beyond={over} threshold={threshold} unit={props.unit} />}
     </div>
   );
 }
@@ -101,25 +112,35 @@ interface ReadLineProps {
   top: number;
   stderr: MapData | null;
   live: boolean;
-  smooth: boolean;
+  /** What the strongest value is called. */
+  most: string;
 }
 
 /** The value under the cross; without a cross the strongest one. */
-function ReadLine({ heat, place, home, top, stderr, live, smooth }: ReadLineProps) {
-  const spread = useMemo(() => stderr && resized(decoded(stderr), heat.h, heat.w, smooth ? "bilinear" : "pixelated"), [stderr, heat, smooth]);
-  const rest = home ? `strongest: ${number(valueAt(heat, home))} at ${placed(home)}` : "no place has a value";
-  const text = place ? reading(place, valueAt(heat, place), top, spread && valueAt(spread, place)) : rest;
-  return <p class="reading" aria-live={live ? "polite" : "off"}>{text}</p>;
+function ReadLine({ heat, place, home, top, stderr, live, most }: ReadLineProps) {
+  const spread = useMemo(() => stderr && resized(decoded(stderr), heat.h, heat.w), [stderr, heat]);
+  const rest = home ? `${most}: ${number(valueAt(heat, home))} at ${placed(home)}` : "no place has a value";
+  const value = place ? valueAt(heat, place) : NaN;
+  return (
+    <p class="reading" aria-live={live ? "polite" : "off"}>
+      {place ? reading(place, value, spread && valueAt(spread, place)) : rest}
+      {!Number.isNaN(value) && <span class="share"> · {share(value, top)}</span>}
+    </p>
+  );
 }
 
 function range(heat: Heat): [low: number, high: number] {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of heat.values) [low, high] = [value < low ? value : low, value > high ? value : high];
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of heat.values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
   return low > high ? [0, 1] : [low, high];
 }
 
 /** Does any value lie outside the scale? Not for what rounding to single precision adds. */
-export function beyond(heat: Heat, top: number, reduce: Reduce): boolean {
+function beyond(heat: Heat, top: number, reduce: Reduce): boolean {
   const [low, high] = range(heat);
   return (reduce === "sum" ? Math.max(-low, high) : high) > top * 1.001;
 }

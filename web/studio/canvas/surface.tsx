@@ -53,9 +53,7 @@ export function Surface({ image, size: [h, w], smooth, view = WHOLE, onView, lab
     <div
       class="surface"
       ref={frame}
-      role="application"
-      aria-label={onPlace ? KEYS : ZOOM_KEYS}
-      tabIndex={onView || onPlace ? 0 : -1}
+      {...((onView || onPlace) && { role: "application" as const, tabIndex: 0, "aria-label": onPlace ? KEYS : ZOOM_KEYS })}
       style={{ aspectRatio: `${w} / ${h}`, cursor: hand, touchAction: !onView ? "auto" : view.zoom > 1 ? "none" : "pan-y" }}
     >
       <canvas ref={canvas} role="img" aria-label={label} />

@@ -1,8 +1,8 @@
 // Maps in words and numbers: for labels, the reading line, and the colour bar.
 
-import { number, percent } from "../../shared/words";
+import { number } from "../../shared/words";
 import type { Heat, Place, Reduce, Status } from "./maps";
-import { strongest, valueAt } from "./maps";
+import { valueAt } from "./maps";
 
 /** Whose map it is: "Grad-CAM" for "espresso". */
 export interface Label {
@@ -37,20 +37,23 @@ export function whereabouts({ row, column }: Place, h: number, w: number): strin
 
 export const placed = ({ row, column }: Place) => `row ${row}, column ${column}`;
 
-/** What a map shows, in one sentence. */
-export function described(heat: Heat, label: Label, reduce: Reduce): string {
-  const at = strongest(heat);
+/** What a map shows, in one sentence; `at` is its strongest place. */
+export function described(heat: Heat, at: Place | null, label: Label, reduce: Reduce): string {
   if (!at) return `${title(label)}: no place has a value`;
-  if (!(valueAt(heat, at) > 0) && reduce === "sum") return `${title(label)}: all of the map speaks against it`;
+  if (!(valueAt(heat, at) > 0) && reduce === "sum" && label.target !== null) return `${title(label)}: all of the map speaks against it`;
   const where = `at the ${whereabouts(at, heat.h, heat.w)}, ${placed(at)} of ${heat.h} × ${heat.w} px`;
   return `${title(label)}: strongest ${where}, value ${number(valueAt(heat, at))}`;
 }
 
-/** "row 80, column 121: 0.431 ± 0.02 · 72 % of the full colour". */
-export function reading(place: Place, value: number, top: number, stderr: number | null): string {
+/** "0.431 ± 0.02 at row 80, column 121". */
+export function reading(place: Place, value: number, stderr: number | null): string {
   if (Number.isNaN(value)) return `${placed(place)}: the model did not see this place`;
   const error = stderr === null || Number.isNaN(stderr) ? "" : ` ± ${number(stderr)}`;
+  return `${number(value)}${error} at ${placed(place)}`;
+}
+
+/** "72 % of the full colour". */
+export function share(value: number, top: number): string {
   const size = Math.abs(value) / top;
-  const share = size > 1 ? "beyond the full colour" : `${percent(size).replace(/\.\d/, "")} of the full colour`;
-  return `${placed(place)}: ${number(value)}${error} · ${share}`;
+  return size > 1 ? "beyond the full colour" : `${Math.round(100 * size)} % of the full colour`;
 }

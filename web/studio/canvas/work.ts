@@ -39,7 +39,8 @@ export class Work {
   /** Does any pixel differ from the picture as it came? */
   get edited() {
     const [now, then] = [this.pixels, this.unedited].map(({ data }) => new Uint32Array(data.buffer)) as [Uint32Array, Uint32Array];
-    return now.some((pixel, i) => pixel !== then[i]);
+    for (let i = 0; i < now.length; i++) if (now[i] !== then[i]) return true;
+    return false;
   }
 
   /** Begins a stroke; `fill` makes the tool's colours from the pixels as they are now. */
