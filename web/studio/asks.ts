@@ -12,7 +12,7 @@ export function askOf(model: string, method: string, more: Partial<Ask> = {}): A
 
 /** The pictures that are shown: an edited one before and after, then the others. */
 export function picturesOf({ pictures, edited }: State): string[] {
-  const ids = pictures.map(idOf);
+  const ids = pictures.map(idOf).filter((id) => id !== "");
   return edited ? [...edited.split("~"), ...ids.slice(1)].slice(0, 6) : ids;
 }
 

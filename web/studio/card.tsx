@@ -1,5 +1,6 @@
 // A method's map of one class, with its verdict: the studio's most used part.
 
+import { capital } from "../shared/words";
 import { MapView } from "./canvas/mapview";
 import { classTitle, modelTitle } from "./choices";
 import { Chrome } from "./chrome";
@@ -27,6 +28,10 @@ interface CardProps {
   judging: boolean;
   /** Say the model, the class, where there are several. */
   models: boolean;
+  /** The only one: there is room for all that is known of it. */
+  alone: boolean;
+  /** Which picture it is, where that is not said above. */
+  name?: string;
 }
 
 /** The map so far, while a method is still sampling. */
@@ -35,7 +40,7 @@ function partial(run: Run, row: number): OneMap | null {
   return map ? { target: "", status: "ok", words: "", why: null, map, stderr: null } : null;
 }
 
-export function Card({ column, run, row, verdict, judging, models }: CardProps) {
+export function Card({ column, run, row, verdict, judging, models, alone, name }: CardProps) {
   const { opacity, threshold, smooth, methods } = state.use();
   const [view, onView] = useView();
   const model = useModel(column.model)?.model ?? null;
@@ -53,19 +58,20 @@ export function Card({ column, run, row, verdict, judging, models }: CardProps) 
       <div class="card-head">
         <h3 title={method?.summary}>{titleOf(column.ask.method)}</h3>
         {target && <span class="target">{target}</span>}
+        {name && <span class="note">{name}</span>}
         {models && <span class="note">{modelTitle(column.model)}</span>}
         {methods.length > 1 && <button type="button" class="plain close" aria-label={`Take ${titleOf(column.ask.method)} out`} onClick={() => change({ methods: methods.filter((name) => name !== column.ask.method) })}>×</button>}
       </div>
       <div class={stale ? "stale" : ""}>
         <MapView
-          photo={photo} map={one?.map ?? null} reduce={value?.reduce ?? "positive"} size={size} opacity={opacity} threshold={threshold} smooth={smooth} view={view} onView={onView}
-          label={{ method: titleOf(column.ask.method), target: target || null }} status={one?.status} words={one ? (one.why ?? undefined) : busy(run) ? "being made" : ""} stderr={one?.stderr}
+          photo={photo} map={photo ? (one?.map ?? null) : null} reduce={value?.reduce ?? "positive"} size={size} opacity={opacity} threshold={threshold} smooth={smooth} view={view} onView={onView}
+          label={{ method: titleOf(column.ask.method), target: target || null }} status={photo ? one?.status : undefined} words={one?.why ?? (busy(run) ? "being made" : photo ? "" : " ")} stderr={one?.stderr}
         />
       </div>
       <figcaption>
         <Working name={column.slot} run={run} options={{ title: titleOf(column.ask.method), live: method?.live ?? false }} />
-        {verdict && !stale ? <Hold verdict={verdict} /> : judging && !stale && <p class="note judging">Does it hold? Comparing with random maps …</p>}
-        {one?.words && !stale && !so_far && !verdict && <p class="note">{one.words}</p>}
+        {one?.words && !stale && !so_far && (alone || !verdict) && <p class={alone ? "says" : "note"}>{capital(one.words)}.</p>}
+        {verdict && !stale ? <Hold verdict={verdict} open={alone} /> : judging && !stale && <p class="note judging">Does it hold? Comparing with random maps …</p>}
         {run.result && run.answered && <Chrome ask={run.answered} result={run.result} row={row} model={model} settings>
           {method?.lesson && <span class="note" title={`tapetum lesson ${method.lesson.number}`}>Lesson {method.lesson.number}</span>}
         </Chrome>}

@@ -21,7 +21,7 @@ const MOST_JUDGED = 8; // a verdict's limit
 
 /** Methods that make maps and fit the model: those that need attention are for models that have it. */
 export function mapMethods(model: Model | null): Method[] {
-  const attends = model?.layers.some((layer) => /attention/i.test(layer.kind)) ?? true;
+  const attends = model?.layers.some((layer) => /attention/i.test(layer.kind)) ?? false;
   return methods.get().filter((one) => one.kind === "attribution" && (attends || one.family !== "attentions"));
 }
 
@@ -162,7 +162,7 @@ export function Mattered() {
           {pictures.length > 1 && <h3 class="row-title">{nameOfRow(id, row, now)}</h3>}
           <div class={`cards ${columns.length === 1 ? "one-card" : ""}`}>
             {columns.map((column, i) => (
-              <Card key={column.slot} column={column} run={runs[i]!} row={row} verdict={judged(column, row)} judging={judging && fresh(runs[i]!)} models={models} />
+              <Card key={column.slot} column={column} run={runs[i]!} row={row} verdict={judged(column, row)} judging={judging && fresh(runs[i]!)} models={models} alone={columns.length === 1} />
             ))}
           </div>
         </section>

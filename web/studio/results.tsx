@@ -72,6 +72,7 @@ export function ChannelRows({ value, ask, row }: Shown<{ layers: Channels[] }>) 
 
 export function MadePictures({ value, stale = false }: { value: Made; stale?: boolean }) {
   const [view, onView] = useView();
+  const several = new Set(value.objectives).size > 1;
   return (
     <div class={`made-of ${value.pictures.length > 1 ? "many" : ""} ${stale ? "stale" : ""}`}>
       {value.pictures.map((picture, i) => {
@@ -81,7 +82,7 @@ export function MadePictures({ value, stale = false }: { value: Made; stale?: bo
         return (
           <figure key={i}>
             <PictureView picture={picture} size={value.size} view={view} onView={onView} label={`Picture made for ${objective}`} words={state || undefined} />
-            <figcaption class="note">{objective}{score !== null && score !== undefined && <> · score {number(score)}</>}{Object.entries(value.numbers).map(([name, of]) => <> · {name.replaceAll("_", " ")} {number(of[i])}</>)}</figcaption>
+            <figcaption class="note">{several && <>{objective} · </>}{score !== null && score !== undefined && <>score {number(score)}</>}{Object.entries(value.numbers).map(([name, of]) => <> · {name.replaceAll("_", " ")} {number(of[i])}</>)}</figcaption>
           </figure>
         );
       })}

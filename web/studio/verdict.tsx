@@ -15,7 +15,7 @@ export function Badge({ verdict }: { verdict: Verdict }) {
 
 const finite = (values: (number | null)[]) => values.filter((one): one is number => one !== null);
 
-/** One line: random maps as dots, the picture's edges and a blob as marks, the map as a bar. */
+/** One line: random maps as ticks, the picture's edges and a blob as marks, the map as a bar. */
 export function Strip({ verdict }: { verdict: Verdict }) {
   const nulls = finite(verdict.null);
   const marks: [string, number | null, string][] = [["edges", verdict.edges, "the picture's edges"], ["blob", verdict.centre, "a blob in the middle"]];
@@ -28,7 +28,7 @@ export function Strip({ verdict }: { verdict: Verdict }) {
     <figure class="strip">
       <svg viewBox="0 0 200 34" role="img" aria-label={words} preserveAspectRatio="none">
         <line x1="0" x2="200" y1="22" y2="22" class="axis-line" />
-        {nulls.map((value, i) => <circle key={i} cx={at(value)} cy="22" r="2" class="dot" />)}
+        {nulls.map((value, i) => <line key={i} x1={at(value)} x2={at(value)} y1="17" y2="27" class="dot" />)}
         {marks.map(([name, value]) => value !== null && <line key={name} x1={at(value)} x2={at(value)} y1="14" y2="30" class={`mark-${name}`} />)}
         <line x1={at(verdict.faithfulness)} x2={at(verdict.faithfulness)} y1="6" y2="32" class="mark-own" />
       </svg>
@@ -40,16 +40,16 @@ export function Strip({ verdict }: { verdict: Verdict }) {
   );
 }
 
-const chance = (p: number | null) => (p === null ? "–" : p < 0.001 ? "< 0.001" : p.toFixed(3));
+const chance = (p: number) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 
-export function Hold({ verdict }: { verdict: Verdict }) {
+export function Hold({ verdict, open = false }: { verdict: Verdict; open?: boolean }) {
   return (
-    <details class="hold">
+    <details class="hold" open={open}>
       <summary><Badge verdict={verdict} /> <span>{verdict.words}</span></summary>
       <Strip verdict={verdict} />
       <p class="note">
         A map holds if hiding what it ranks highest lowers the answer faster than random maps, the picture's edges and a blob in the middle do
-        {verdict.p_value !== null && <>; p = {chance(verdict.p_value)}{verdict.tried > 1 && <>, corrected for {verdict.tried} maps</>}</>}.
+        {verdict.p_value !== null && <>; {chance(verdict.p_value)}{verdict.tried > 1 && <>, corrected for {verdict.tried} maps</>}</>}.
       </p>
     </details>
   );

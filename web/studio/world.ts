@@ -64,7 +64,7 @@ export const forgetModel = (key: string) => {
 // --- pictures
 
 /** The id of a picture that the address names: a packaged photograph's name, or an id. */
-export const idOf = (name: string) => shelf.get().find((one) => one.name === name || one.id === name)?.id ?? name;
+export const idOf = (name: string) => pictureOf(name)?.id ?? (/^[0-9a-f]{64}$/.test(name) ? name : "");
 export const pictureOf = (name: string) => shelf.get().find((one) => one.name === name || one.id === name);
 /** How a picture is named in the address. */
 export const nameOf = (picture: Picture & { own?: boolean }) => (picture.own ? picture.id : picture.name);
@@ -160,8 +160,9 @@ export async function begin(): Promise<void> {
   const found = await api.about();
   about.set(found);
   if (found.token) return;
-  shelf.set([...found.samples, ...(await ownPictures())]);
+  const samples = found.samples.map((one) => ({ ...one, name: one.name.replace(/\.\w+$/, "") }));
+  shelf.set([...samples, ...(await ownPictures())]);
   const { model, pictures } = state.get();
-  change({ model: model || found.first, pictures: pictures.length ? pictures : [found.samples[0]?.name ?? ""].filter(Boolean) });
+  change({ model: model || found.first, pictures: pictures.length ? pictures : samples.slice(0, 1).map((one) => one.name) });
   methods.set(await asked);
 }

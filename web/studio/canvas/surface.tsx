@@ -77,7 +77,7 @@ function ZoomButtons({ view, onView }: { view: View; onView: (view: View) => voi
 function useWidth(element: { current: HTMLElement | null }): [width: number, ratio: number] {
   const [now, set] = useState<[number, number]>([0, 1]);
   useEffect(() => {
-    const watch = new ResizeObserver(() => set([element.current!.clientWidth, devicePixelRatio || 1]));
+    const watch = new ResizeObserver(() => element.current && set([element.current.clientWidth, devicePixelRatio || 1]));
     watch.observe(element.current!);
     return () => watch.disconnect();
   }, []);
