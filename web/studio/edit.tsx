@@ -3,6 +3,7 @@
 import { useRef } from "preact/hooks";
 import { picturesOf } from "./asks";
 import { Editor } from "./canvas/editor";
+import { runOf } from "./jobs";
 import { keepFile } from "./kept";
 import { Bars, usePredictions } from "./predictions";
 import { change, state } from "./state";
@@ -44,7 +45,10 @@ export function Edit() {
       if (turn !== latest.current) return;
       if (!edited) before.current = made;
       stale.set(false);
-      change({ edited: edited && before.current ? `${before.current}~${made}` : "" });
+      const { targets } = state.get();
+      const answer = runOf("predict").result?.value;
+      const top = answer?.type === "predictions" ? answer.rows[0]?.[0] : undefined; // the maps go on to explain the answer as it was
+      change({ edited: edited && before.current ? `${before.current}~${made}` : "", targets: targets.length || !edited || !top ? targets : [String(top.index)] });
     } catch (error) {
       say((error as Error).message, true);
     }

@@ -147,6 +147,9 @@ export function Mattered() {
   const editing = useEditing();
   const pictures = picturesOf(now);
   const models = modelsOf(now).length > 1;
+  const card = (column: Column, i: number, row: number, more: { alone: boolean; name?: string }) => (
+    <Card key={`${row}/${column.slot}`} column={column} run={runs[i]!} row={row} verdict={judged(column, row)} judging={judging && fresh(runs[i]!)} models={models} {...more} />
+  );
   return (
     <>
       <Question model={model} />
@@ -157,14 +160,15 @@ export function Mattered() {
       </div>
       {editing.on && <Edit />}
       {columns.length === 0 && pictures.length > 0 && <p class="note">Choose a method above: its map shows which parts of the picture made the answer.</p>}
-      {pictures.map((id, row) => (
+      {now.edited !== "" && (
+        <section aria-label="Before and after">
+          <div class="cards pairs-of">{columns.flatMap((column, i) => [0, 1].map((row) => card(column, i, row, { name: nameOfRow("", row, now), alone: false })))}</div>
+        </section>
+      )}
+      {pictures.map((id, row) => (now.edited === "" || row > 1) && (
         <section key={row} aria-label={nameOfRow(id, row, now)}>
           {pictures.length > 1 && <h3 class="row-title">{nameOfRow(id, row, now)}</h3>}
-          <div class={`cards ${columns.length === 1 ? "one-card" : ""}`}>
-            {columns.map((column, i) => (
-              <Card key={column.slot} column={column} run={runs[i]!} row={row} verdict={judged(column, row)} judging={judging && fresh(runs[i]!)} models={models} alone={columns.length === 1} />
-            ))}
-          </div>
+          <div class={`cards ${columns.length === 1 ? "one-card" : ""}`}>{columns.map((column, i) => card(column, i, row, { alone: columns.length === 1 }))}</div>
         </section>
       ))}
       {columns.length >= MOST_COLUMNS && <p class="note">{plural(MOST_COLUMNS, "map")} of a picture are shown at most; take some methods or classes out to see others.</p>}

@@ -159,7 +159,7 @@ export function Shelf() {
         {facts?.message && <p class="caution" role="alert">{facts.message}</p>}
         {other?.message && <p class="caution" role="alert">{other.message}</p>}
         <Working name="predict" run={run} options={{ quick: true }} />
-        {rows.map((row, i) => (
+        {(now.edited === "" || now.tab !== "mattered") && rows.map((row, i) => (
           <section key={i}>
             {rows.length > 1 && <h3>{nameOfRow(run.answered?.pictures[i] ?? "", i, now)}</h3>}
             <Bars rows={rows.length > 1 ? row.slice(0, 3) : row} before={now.edited && i === 1 ? rows[0] : undefined} stale={!fresh(run)} />
