@@ -76,7 +76,7 @@ export function History() {
         {all.map((one) => (
           <li key={one.key}>
             <button type="button" class="plain snapshot" onClick={() => back(one.hash)} title={`${one.title} · ${one.note}`}>
-              {one.thumbnail ? <img src={one.thumbnail} alt="" /> : <span class="no-picture" aria-hidden="true" />}
+              {one.thumbnail && <img src={one.thumbnail} alt="" />}
               <span><span class="name">{one.title}</span><span class="note">{one.note}</span></span>
             </button>
           </li>

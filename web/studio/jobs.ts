@@ -22,10 +22,12 @@ export interface Run {
   maps: MapData[] | null;
   message: string;
   begun: number;
+  /** Seconds that the same took before. */
+  seconds: number | null;
 }
 
 const NOTHING: Run = {
-  phase: "none", ask: null, result: null, answered: null, progress: null, before: 0, pictures: null, maps: null, message: "", begun: 0,
+  phase: "none", ask: null, result: null, answered: null, progress: null, before: 0, pictures: null, maps: null, message: "", begun: 0, seconds: null,
 };
 
 interface Slot {
@@ -121,7 +123,7 @@ export function start(name: string, ask: Ask, options: Options = {}): void {
   one.title = options.title ?? name;
   one.job = "";
   one.pausing = false;
-  const clean = { ask, progress: null, before: 0, pictures: null, maps: null, message: "", begun: performance.now() };
+  const clean = { ask, progress: null, before: 0, pictures: null, maps: null, message: "", begun: performance.now(), seconds: null };
   const before = known(ask);
   if (before) return update(name, { ...clean, phase: "done", result: before, answered: ask });
   const control = new AbortController();
@@ -135,7 +137,7 @@ export function start(name: string, ask: Ask, options: Options = {}): void {
       one.job = job;
       tell({ phase: "queued", before: first });
       if (one.pausing) pause(name);
-    } else if (event === "started") tell({ phase: "running", before: 0 });
+    } else if (event === "started") tell({ phase: "running", before: 0, seconds: (data as Events["started"]).seconds });
     else if (event === "progress") tell({ phase: runOf(name).phase === "paused" ? "paused" : "running", progress: { ...runOf(name).progress, ...(data as Progress) } });
     else if (event === "picture") tell({ pictures: data as Events["picture"] });
     else if (event === "map") tell({ maps: (data as Events["map"]).maps });

@@ -4,6 +4,8 @@ import { Choice } from "../shared/parts";
 import { change, state } from "./state";
 import { useView } from "./view";
 
+const wide = () => matchMedia("(min-width: 48.01rem)").matches;
+
 export function Look() {
   const { opacity, threshold, smooth } = state.use();
   const [view, onView] = useView();
@@ -13,11 +15,14 @@ export function Look() {
     </label>
   );
   return (
-    <div class="row-of look-of">
+    <details class="look-of" open={wide()}>
+      <summary>How maps are drawn</summary>
+      <div class="row-of">
       {slide("Opacity", opacity, (value) => change({ opacity: value }))}
       {slide("Threshold", threshold, (value) => change({ threshold: value }))}
       <Choice label="Map" value={smooth ? "smooth" : "blocks"} of={{ smooth: "Smooth", blocks: "As computed" }} set={(value) => change({ smooth: value === "smooth" })} />
       {view.zoom > 1 && <button type="button" onClick={() => onView({ x: 0.5, y: 0.5, zoom: 1 })}>Whole picture</button>}
-    </div>
+      </div>
+    </details>
   );
 }

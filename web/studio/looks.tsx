@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { count } from "../shared/words";
-import { unitText, visualizeAsk } from "./asks";
+import { visualizeAsk } from "./asks";
 import { ClassPick, classTitle, LayerPick, modelTitle } from "./choices";
 import { Controls } from "./controls";
 import { Guess } from "./guess";
@@ -122,7 +122,7 @@ export function LooksFor() {
           </section>
         ))}
       </div>
-      <p class="note">Not a photograph: the picture that an optimiser found to drive {unitText(unit)} {unit.negative ? "down" : "up"} the most. It shows what the unit can respond to, not what it usually does.</p>
+      <p class="note">Not a photograph: the picture that an optimiser found to drive {unitTitle({ ...unit, negative: false }, model)} {unit.negative ? "down" : "up"} the most. It shows what the unit can respond to, not what it usually does.</p>
       <Guess />
       <More question="looks_for" />
     </>

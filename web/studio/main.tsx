@@ -55,11 +55,11 @@ function Header() {
   const loading = [known, other].find((one) => one && !one.model && !one.message);
   return (
     <header class="top">
-      <span class="mark">tapetum studio</span>
+      <span class="mark">tapetum <span>studio</span></span>
       <ModelPick label="Model" value={now.model} set={(model) => change({ model, other: now.other === model ? "" : now.other }, true)} />
       <ModelPick label="Compare with another model" value={now.other} none set={(other) => change({ other: other === now.model ? "" : other }, true)} />
       {loading && <span class="loading note" role="status">Reading the model <Bar progress={loading.progress} /></span>}
-      <span class="right"><button type="button" class="quiet-button" onClick={beginTour}>Tour</button></span>
+      <span class="end"><button type="button" class="quiet-button" onClick={beginTour}>Tour</button></span>
     </header>
   );
 }

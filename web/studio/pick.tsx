@@ -103,7 +103,7 @@ function List({ label, groups, pick, several, free, close }: PickProps & { close
         aria-activedescendant={at >= 0 ? `${id}-${at}` : undefined}
         onInput={(event) => (ask(event.currentTarget.value), move(-1))} onKeyDown={press}
       />
-      <div class="options" role="listbox" id={id} ref={list} aria-label={label} aria-multiselectable={several} tabIndex={-1}>
+      <div class="listbox" role="listbox" id={id} ref={list} aria-label={label} aria-multiselectable={several} tabIndex={-1}>
         {shown.map((group) => (
           <div role="group" aria-label={group.title || label} key={group.title}>
             {group.title && <div class="group-title" aria-hidden="true">{group.title}</div>}

@@ -20,7 +20,7 @@ export function progressWords(progress: Progress | null): string {
 export function phaseWords(run: Run): string {
   if (run.phase === "paused") return "Stopped; it can go on from here.";
   if (run.phase === "queued" && run.before > 0) return `Waiting for ${plural(run.before, "other job")}`;
-  return progressWords(run.progress) || "Working";
+  return progressWords(run.progress) || (run.seconds !== null && run.seconds >= 1 ? `About ${Math.round(run.seconds)} s` : "Working");
 }
 
 export function Bar({ progress }: { progress: Progress | null }) {
