@@ -12,7 +12,7 @@ import { Pick, type Group } from "./pick";
 import { usePredictions } from "./predictions";
 import { change, state, type State } from "./state";
 import type { Ask, Method, Model, Verdict } from "./types";
-import { methodOf, methods, pictureOf, titleOf, useModel } from "./world";
+import { methodOf, methods, modelRefused, pictureOf, titleOf, useModel } from "./world";
 
 /** Methods that are offered first: quick or well tried, each of another kind. */
 const GOOD = ["grad_cam", "layer_cam", "integrated_gradients", "smooth_grad", "rise", "occlusion", "lrp"];
@@ -27,11 +27,12 @@ export function mapMethods(model: Model | null): Method[] {
 
 function columnsOf(now: State): Column[] {
   const pictures = picturesOf(now);
-  const all = modelsOf(now).flatMap((model, m) =>
-    targetsOf(now).flatMap((target, t) =>
-      now.methods.map((method) => {
+  const all = targetsOf(now).flatMap((target, t) =>
+    now.methods.flatMap((method) =>
+      modelsOf(now).flatMap((model, m) => {
+        if (modelRefused(model)) return [];
         const { parameters } = mapOf(now, method, target);
-        return { slot: `map/${m}/${t}/${method}`, model, target, ask: askOf(model, method, { pictures, target, parameters }) };
+        return [{ slot: `map/${m}/${t}/${method}`, model, target, ask: askOf(model, method, { pictures, target, parameters }) }];
       })));
   return pictures.length && methods.get().length ? all.slice(0, MOST_COLUMNS) : [];
 }
@@ -45,6 +46,7 @@ export function judgeAsk(now: State, model: string, columns: Column[]): Ask | nu
 export function useMaps(): { columns: Column[]; runs: Run[]; judged: (column: Column, row: number) => Verdict | null; judging: boolean } {
   const now = state.use();
   methods.use();
+  useModel(now.other);
   const columns = columnsOf(now);
   const runs = useRuns(columns.map(({ slot, ask }) => ({ slot, ask, options: { title: titleOf(ask.method), live: methodOf(ask.method)?.live ?? false } })));
   const ready = runs.length > 0 && runs.every((run) => !busy(run) && (fresh(run) || run.phase === "refused"));
