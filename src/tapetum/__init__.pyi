@@ -61,6 +61,7 @@ from tapetum.registry import lookup as lookup, methods as methods
 from tapetum.reports.job import explain as explain
 from tapetum.reports.reproducing import reproduce as reproduce
 from tapetum.store import open as open, save as save
+from tapetum.studios.serve import studio as studio
 from tapetum.training import check_predictions as check_predictions, fine_tune as fine_tune, train as train
 from tapetum.types import (
     Answer as Answer, Attack as Attack,

@@ -4,37 +4,58 @@
         for batch in track(batches, total=len(batches), unit="batches"): ...
 
 The watcher is a context variable: two threads can watch two runs, and functions need no argument for it.
-A watcher stops the work by returning False; the work then ends with `Cancelled`.
+A watcher stops the work by returning False; the work then ends with `Cancelled`. A watcher that takes its time pauses the work,
+which then goes on as if nothing had happened. While it is called, `so_far` gives the result as it stands:
+
+    with watching(lambda step: show(step.so_far()) if step.so_far else None):
+        tapetum.visualize(model, "blocks.3:5")
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
+
+from torch import Tensor
 
 from tapetum.types import Cancelled
 
 T = TypeVar("T")
 
+SoFar = Callable[[], Tensor]
+"""Function that makes the result as it stands: pictures (n, 3, h, w) in [0, 1], or a method's map (n, c, h, w)."""
+
+Change = Callable[[Tensor, tuple[int, ...]], Tensor]
+"""Function of what was made so far and its rows of the result, that returns what is shown."""
+
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units of work; `value` is a number worth showing, or None; `stage` names a part of a long job."""
+    """`done` of `total` units of work; `value` is a number worth showing, or None; `stage` names a part of a long job.
+
+    so_far  makes the result as it stands, when asked: pictures (n, 3, h, w) in [0, 1], or a method's map (n, c, h, w); None:
+            there is nothing to show yet. It is valid only while the watcher is called, since the work then goes on
+    rows    the rows of the result that `so_far` gives, one number each: those of the current batch; empty: pictures on the way
+            to the result that are no rows of it
+    """
 
     done: int
     total: int
     unit: str
     value: float | None = None
     stage: str | None = None
+    so_far: SoFar | None = field(default=None, compare=False, repr=False)
+    rows: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 Watcher = Callable[[Progress], bool | None]
 
 _watcher: ContextVar[Watcher | None] = ContextVar("tapetum_progress", default=None)
 _stage: ContextVar[str | None] = ContextVar("tapetum_stage", default=None)
+_change: ContextVar[tuple[Change | None, ...]] = ContextVar("tapetum_shown", default=())
 
 
 @contextmanager
@@ -58,11 +79,45 @@ def stage(name: str) -> Generator[None]:
         _stage.reset(token)
 
 
-def report(done: int, total: int, unit: str, value: float | None = None) -> None:
-    """Emits one event; raises `Cancelled` if the watcher returns False."""
+@contextmanager
+def shown_as(change: Change | None) -> Generator[None]:
+    """Passes what `so_far` gives inside the block through `change`, (tensor, rows) -> tensor; None: nothing is shown."""
+    token = _change.set((*_change.get(), change))
+    try:
+        yield
+    finally:
+        _change.reset(token)
+
+
+def report(
+    done: int, total: int, unit: str, value: float | None = None, so_far: SoFar | None = None, rows: Sequence[int] = ()
+) -> None:
+    """Emits one event; raises `Cancelled` if the watcher returns False.
+
+    so_far  makes the result as it stands; costs nothing unless the watcher calls it
+    rows    the rows of the result that it gives
+    """
     watcher = _watcher.get()
-    if watcher is not None and watcher(Progress(done, total, unit, value, _stage.get())) is False:
+    if watcher is None:
+        return
+    event = Progress(done, total, unit, value, _stage.get(), _changed(so_far, tuple(rows)), tuple(rows))
+    if watcher(event) is False:
         raise Cancelled(f"stopped after {done} of {total} {unit}")
+
+
+def _changed(so_far: SoFar | None, rows: tuple[int, ...]) -> SoFar | None:
+    """Returns `so_far` followed by the changes of the blocks around, innermost first; what it makes is a copy."""
+    changes = [change for change in _change.get() if change is not None]
+    if so_far is None or len(changes) < len(_change.get()):
+        return None
+
+    def changed() -> Tensor:
+        made = so_far().detach().clone()
+        for change in reversed(changes):
+            made = change(made, rows)
+        return made
+
+    return changed
 
 
 def track(items: Iterable[T], total: int, unit: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:

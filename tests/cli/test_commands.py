@@ -15,9 +15,10 @@ from command_line import CommandLine, png_text
 from typer.main import get_command
 
 import tapetum as tp
+from tapetum.border.texts import as_value
 from tapetum.cli.generated import RunGroup, every_command
 from tapetum.cli.main import app
-from tapetum.cli.options import SETTINGS, as_value, sentence
+from tapetum.cli.options import SETTINGS, sentence
 from tapetum.cli.terminal import bar
 from tapetum.progress import Progress
 from tapetum.registry import parameters

@@ -12,6 +12,7 @@ import pytest
 import torch
 from snapshots import assert_no_hooks, assert_same, differences, hooks, snapshot
 from together import holds
+from torch import Tensor
 from zoo import EARLY, pictures, shared, vision_model
 
 import tapetum as tp
@@ -78,16 +79,23 @@ class Call:
     changed: list[str]
     hooks: list[str]
     events: list[Progress]
+    shown: dict[int, Tensor]
 
 
 @functools.cache
 def call(method: str, name: str) -> Call:
     """Made once for all laws."""
-    model, events = vision_model(name), list[Progress]()
+    model, events, shown = vision_model(name), list[Progress](), dict[int, Tensor]()
     before = snapshot(model.module)
-    with tp.watching(events.append):
+
+    def watcher(event: Progress) -> None:
+        events.append(event)
+        if event.so_far is not None and event.rows:
+            shown.update(zip(event.rows, event.so_far(), strict=True))
+
+    with tp.watching(watcher):
         made = make(method, model, name)
-    return Call(made, differences(before, snapshot(model.module)), hooks(model.replica), events)
+    return Call(made, differences(before, snapshot(model.module)), hooks(model.replica), events, shown)
 
 
 def usual(method: str, name: str) -> Rendering:
@@ -115,6 +123,19 @@ def test_progress_ends_at_its_total(method: str) -> None:
     def law(method: str, name: str) -> None:
         events = call(method, name).events
         assert events[-1].done == events[-1].total > 0
+
+    holds(law, [(method, name) for name in NETS])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_who_watches_sees_the_pictures_as_they_improve_and_at_last_those_of_the_result(method: str) -> None:
+    def law(method: str, name: str) -> None:
+        made, shown = usual(method, name), call(method, name).shown
+        assert all(torch.equal(picture, made.pixels[row]) for row, picture in shown.items())
+        for row in set(range(len(made))) - shown.keys():  # a unit of several images is made once
+            assert any(torch.equal(made.pixels[row], picture) for picture in shown.values())
+        asked = [event for event in call(method, name).events if event.so_far is not None]
+        assert len(asked) >= len(call(method, name).events) / 2
 
     holds(law, [(method, name) for name in NETS])
 

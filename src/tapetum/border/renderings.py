@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from tapetum.data.planes import viewable
 from tapetum.data.preprocessing import LUMA
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
+from tapetum.progress import shown_as
 from tapetum.types import Method, Rendering
 
 OUTCOMES = {
@@ -28,7 +30,8 @@ def rendered(
     if method.takes == "pictures" and model.preprocessing.channels == 1:  # start from grey pictures
         luma = [(one * one.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True) for one in subject]
         subject = [one.expand(-1, 3, -1, -1) for one in luma]
-    made = _viewable(body(model, subject, **given), model)
+    with shown_as(lambda pixels, _rows: viewable(pixels) if _banded(pixels, model) else pixels):
+        made = _viewable(body(model, subject, **given), model)
     for status, words in OUTCOMES.items():
         rows = [text for text, one in zip(made.objectives, made.status, strict=True) if one == status]
         if rows:
@@ -39,9 +42,14 @@ def rendered(
 
 def _viewable(made: Rendering, model: VisionModel) -> Rendering:
     """Replaces pictures with many bands by their grey mean for viewing, and keeps all bands in `numbers["bands"]`."""
-    channels = model.preprocessing.channels
-    if made.pixels.shape[1] != channels or channels in (1, 3):
+    if not _banded(made.pixels, model):
         return made
-    note(f"pictures show the mean over the {channels} bands, in grey: numbers['bands'] has them all")
+    note(f"pictures show the mean over the {model.preprocessing.channels} bands, in grey: numbers['bands'] has them all")
     frames = None if made.frames is None else torch.stack([viewable(one) for one in made.frames])
     return replace(made, pixels=viewable(made.pixels), frames=frames, numbers={**made.numbers, "bands": made.pixels})
+
+
+def _banded(pixels: Tensor, model: VisionModel) -> bool:
+    """Returns whether pictures have the bands of a network that takes other images than grey or colour ones."""
+    channels = model.preprocessing.channels
+    return pixels.shape[1] == channels and channels not in (1, 3)

@@ -10,11 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.border.running import plain
+from tapetum.border.texts import as_value, names_in
 from tapetum.cli.batches import for_each, images_of, listed_refusals, status
 from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
-from tapetum.cli.options import as_value, names_in
 from tapetum.cli.terminal import one_line, remark, say, say_file
 from tapetum.data.images import read_image
 from tapetum.families.metrics.evaluating import evaluate

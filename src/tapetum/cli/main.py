@@ -240,3 +240,32 @@ def lesson(
     if number is None:
         raise SystemExit(list_lessons())
     raise SystemExit(run_lesson(number, model=model, image=image, data=data, quick=quick, out=out))
+
+
+@app.command()
+@asks_for_model()
+def studio(
+    model: Annotated[Any, typer.Argument(help=MODEL_HELP + " By default the built-in one.", metavar="[MODEL]")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="Further model to choose on the page; repeat for more.")] = None,
+    atlas: Annotated[Path | None, typer.Option(help="Folder of a built atlas that the page links to.")] = None,
+    report: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a report, such as an audit's, that the page links to; repeat for more.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; any but this computer's own asks visitors for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)] = 7860,
+    address: Annotated[
+        str | None, typer.Option(help="Address under which a proxy shows the studio; a token is needed.")
+    ] = None,
+    embed_in: Annotated[
+        list[str] | None, typer.Option(help="Origin of a page that may show the studio in a frame; repeat for more.")
+    ] = None,
+) -> None:
+    """Opens a page on which to look into a model by hand: answers, maps with verdicts, units, comparisons. Ctrl-C ends it."""
+    from tapetum.cli.studio import serve_studio
+
+    serve_studio(
+        model=model, also=also or [], atlas=atlas, reports=report or [], host=host, port=port, address=address,
+        embedders=embed_in or [],
+    )  # fmt: skip

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from tapetum.border.texts import as_value, kinds_of, type_of
 from tapetum.registry import Parameter, keywords
-from tapetum.types import ModelError, Outputs, TapetumError
-from tapetum.types.text import split_names
+from tapetum.types import ModelError, Outputs
 
 T = TypeVar("T")
 
@@ -44,14 +43,6 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
 PANEL = "The model"
 
 IMAGES_HELP = "Files, folders or URLs."
-
-
-def names_in(option: str, text: str) -> list[str]:
-    """Splits a text at commas into names; refuses a text without any. `option` is its name in the error."""
-    names = split_names(text)
-    if not names:
-        raise TapetumError(f"--{option} names nothing; give names with commas between")
-    return names
 
 
 # --- parameters for Typer
@@ -177,9 +168,9 @@ def _as_text(model: inspect.Parameter) -> inspect.Parameter:
 def option(parameter: Parameter) -> inspect.Parameter:
     """Makes an option from a keyword, with its range and its choices in the help."""
     limits = "" if parameter.range is None else f" From {parameter.range.low} to {parameter.range.high}."
-    or_number = ", or a number" if _kinds(parameter) & {int, float} else ""
+    or_number = ", or a number" if kinds_of(parameter) & {int, float} else ""
     choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{or_number}."
-    kind, default = _cli_type(parameter), parameter.default
+    kind, default = type_of(parameter), parameter.default
     if kind is str and default is not inspect.Parameter.empty:
         default = ",".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
     text = f"{sentence(parameter.help)}{limits}{choices}".strip()
@@ -189,57 +180,3 @@ def option(parameter: Parameter) -> inspect.Parameter:
 def sentence(text: str) -> str:
     """Returns the text with a capital first letter and a full stop."""
     return text[:1].upper() + text[1:] + ("." if text and not text.endswith(".") else "")
-
-
-def _kinds(parameter: Parameter) -> set[Any]:
-    """Returns the members of a parameter's union type, or its one type; a sequence such as list[str] is one member."""
-    return _members(parameter.type)
-
-
-def _members(hint: Any) -> set[Any]:
-    united = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return set(typing.get_args(hint)) if united else {hint}
-
-
-def _cli_type(parameter: Parameter) -> Any:
-    """Returns the type that Typer reads: int, float, bool (also with None) and word choices unchanged, all else as text."""
-    if typing.get_origin(parameter.type) is Literal:
-        return parameter.type
-    kinds = _kinds(parameter) - {type(None)}
-    optional = type(None) in _kinds(parameter)
-    for kind, same in ((bool, {bool}), (int, {int}), (float, {float}), (float, {float, int})):
-        if kinds == same:
-            return kind | None if optional else kind
-    return str | None if parameter.default is None else str
-
-
-def as_value(parameter: Parameter, value: Any) -> Any:
-    """Converts an option's text to a value.
-
-    For a type such as `float | "blur"`, "0.5" becomes a number; a layer called "4" stays text. If the type allows a sequence,
-    commas separate its members ("layer1,layer4"). "none" becomes None if the type allows it and the default is not None.
-    """
-    if not isinstance(value, str) or value in parameter.choices:
-        return value
-    kinds = _kinds(parameter)
-    if value == "none" and type(None) in kinds and parameter.default is not None:
-        return None
-    number = _number(value, kinds)
-    sequences = [kind for kind in kinds if typing.get_origin(kind) in (Sequence, list, tuple)]
-    inside = {one for kind in sequences for part in typing.get_args(kind) for one in _members(part)}
-    if number is not None or Any in kinds or (str in kinds and not (str in inside and "," in value)):
-        return value if number is None else number
-    if not inside:
-        return value
-    parts = names_in(parameter.name, value)
-    numbers = [_number(part, inside) for part in parts]
-    return [part if found is None else found for part, found in zip(parts, numbers, strict=True)]
-
-
-def _number(text: str, kinds: set[Any]) -> int | float | None:
-    for kind in (int, float) if kinds & {int, float} else ():
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return None

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.border.running import intended, run
+from tapetum.border.texts import names_in
 from tapetum.cli.batches import NOT_DONE, Refused, images_of, reason_of, status
 from tapetum.cli.folders import writing
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.options import names_in
 from tapetum.cli.pages import PageJob, finish
 from tapetum.cli.results import Task, say_kept
 from tapetum.cli.resumable import earlier, parts, resumable_folder, write

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.border.texts import names_in
 from tapetum.cli.batches import images_of, listed_refusals, readable, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
-from tapetum.cli.options import names_in
 from tapetum.cli.terminal import bar, remark, say, telling
 from tapetum.families.sanity import sanity_check
 from tapetum.figures import show

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tapetum import store
+from tapetum.border.texts import names_in
 from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.options import names_in
 from tapetum.cli.results import RESULTS
 from tapetum.cli.terminal import STOPPED, bar, fail, remark, say
 from tapetum.data.streams import Source, as_source

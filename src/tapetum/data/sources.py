@@ -16,8 +16,8 @@ from http.client import HTTPException, IncompleteRead
 from pathlib import Path
 from typing import Any
 
+from tapetum.files import are_closed, shown
 from tapetum.files import opened as opened_file
-from tapetum.files import shown
 from tapetum.types import ImageError
 
 LARGEST = 600_000_000
@@ -96,6 +96,8 @@ def opened_image(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 def downloaded(url: str) -> bytes:
     """Downloads an http(s) address: at most MAX_BYTES bytes, within TOTAL_S seconds."""
+    if are_closed():
+        raise ImageError(f"{shown(url)}: no addresses are read here; send the picture itself")
     if not _is_web(url):
         raise ImageError(f"{shown(url)}: only http and https addresses are read; give one, or a path on this computer")
     answers: list[bytes | Exception] = []

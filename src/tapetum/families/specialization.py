@@ -85,7 +85,8 @@ def _pictures(
 ) -> Rendering:
     """Renders one picture per unit (layer, channel); a unit that occurs several times is rendered once."""
     once = list(dict.fromkeys(units))
-    made = render(model, [O.channel(*unit) for unit in once], recipe, size=as_size(model, size), seed=seed, batch=batch)
+    wanted, places = [O.channel(*unit) for unit in once], [units.index(unit) for unit in once]
+    made = render(model, wanted, recipe, size=as_size(model, size), seed=seed, batch=batch, places=places)
     return joined([made[once.index(unit)] for unit in units])
 
 

@@ -8,7 +8,7 @@ are built again.
 
 from tapetum.files.arrays import Layout, array_in, arrays_in, layout_of, mapped_in, may_unpack, some_of
 from tapetum.files.fields import fits, misfit
-from tapetum.files.opening import checksum, contents, opened
+from tapetum.files.opening import are_closed, checksum, closed, contents, opened
 from tapetum.files.paths import inside, is_plain
 from tapetum.files.untrusted import parsed, table_in
 from tapetum.files.words import printable, shown

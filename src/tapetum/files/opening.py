@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import stat
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from tapetum.files.words import shown
@@ -21,9 +23,28 @@ HASHED = 8_000_000_000
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
+_closed: ContextVar[bool] = ContextVar("tapetum_files_closed", default=False)
+
+
+@contextlib.contextmanager
+def closed() -> Iterator[None]:
+    """Refuses to open any file by its name inside the block: for work on what a visitor typed."""
+    token = _closed.set(True)
+    try:
+        yield
+    finally:
+        _closed.reset(token)
+
+
+def are_closed() -> bool:
+    """Returns whether the block of a `closed` is being run."""
+    return _closed.get()
+
 
 def opened(path: str | os.PathLike[str], refusal: type[TapetumError] = DamagedError, what: str = "a file") -> io.BufferedReader:
     """Opens a regular file for reading bytes; pipes, devices, sockets and folders are refused before they are opened."""
+    if are_closed():
+        raise refusal(f"{shown(path)}: no files can be named here; send a picture, or run this from Python or the command line")
     try:
         mode = os.stat(path).st_mode
         handle = os.open(path, _FLAGS) if stat.S_ISREG(mode) else -1  # if it has become a pipe since, opening does not wait

@@ -13,12 +13,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tapetum.files import checksum
+from tapetum.files import are_closed, checksum
 from tapetum.processor import processor
 
 
 def hashed_files(names: Sequence[str]) -> dict[str, str]:
-    """Returns {name: SHA-256 of the file} for those of the names that are files."""
+    """Returns {name: SHA-256 of the file} for those of the names that are files; none where files are `closed`."""
+    if are_closed():
+        return {}
     return {name: checksum(name) for name in dict.fromkeys(names) if os.path.isfile(name)}
 
 

@@ -71,7 +71,7 @@ class Attribution(Result):
             raise MethodError(f"this map of {self.method} has no frames of its own: heatmap() is the map of the whole")
         n, _, *sides = self.values.shape
         each = self.values.reshape(n, -1, self.frames, *sides).transpose(1, 2).flatten(0, 1)
-        return _reduced(each, self.reduce).reshape(n, self.frames, *sides)
+        return reduced(each, self.reduce).reshape(n, self.frames, *sides)
 
     def heatmap(
         self,
@@ -87,7 +87,7 @@ class Attribution(Result):
         the same if the images were cut by your own code.
         """
         how = self.reduce if reduce is None else checked_choice(reduce, get_args(Reduce), "reduce")
-        flat = _reduced(self.values, how)
+        flat = reduced(self.values, how)
         if not isinstance(on, str) or checked_choice(on, ("crop", "photo"), "on") == "photo":
             return on_photo(flat, self.photos if isinstance(on, str) else on)
         if size is None:
@@ -101,7 +101,7 @@ class Attribution(Result):
         return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
 
 
-def _reduced(values: Tensor, reduce: Reduce) -> Tensor:
+def reduced(values: Tensor, reduce: Reduce) -> Tensor:
     """Reduces the channels to one: (n, c, h, w) to (n, 1, h, w)."""
     if reduce == "max_abs":
         return values.abs().amax(1, keepdim=True)

@@ -31,22 +31,25 @@ def render(
     group: int = 1,
     batch: Batch = "auto",
     frames: Sequence[int] | int = (),
+    places: Sequence[int] | None = None,
 ) -> Rendering:
     """Renders `group` pictures per objective, ordered by objective; an objective may compare the pictures of its group.
 
     Args:
         frames: the steps whose pictures are kept, or how many evenly spaced steps; step 0 is the initial picture.
+        places: rows of the method's result that the pictures become, for those who watch; None: the same; empty: none.
     """
     if not objectives:
         raise MethodError("nothing to make a picture of was given")
     kept = kept_steps(frames, recipe.n_steps)
     most = max(1, _batch(model, batch, size, recipe) // group)
     done = [0]
+    places = range(len(objectives) * group) if places is None else places
 
     def work(rows: Sequence[int]) -> Rendering:
         before, some = done[0], [objectives[row] for row in rows]
         try:
-            return _rendered(model, some, rows, recipe, size, seed, group, kept, done, len(objectives))
+            return _rendered(model, some, rows, recipe, size, seed, group, kept, done, len(objectives), places)
         except BaseException:
             done[0] = before
             raise
@@ -92,6 +95,7 @@ def _rendered(
     frames: Sequence[int],
     done: list[int],
     total: int,
+    places: Sequence[int],
 ) -> Rendering:
     """Renders one batch, from the initial noise to the finished pictures."""
     start = Start(
@@ -108,6 +112,7 @@ def _rendered(
     steps: list[int] = []
     noted = noted_steps(recipe.n_steps)
     step: Step | None = None
+    shown = [places[row] for row in start.rows] if places else ()
     report(done[0], total * recipe.n_steps, "steps")
     for step in optimize(model, every, recipe, start, before=kept.append if 0 in frames else None):
         if step.number in noted:
@@ -116,7 +121,7 @@ def _rendered(
         if step.number in frames:
             kept.append(step.pixels())
         done[0] += len(rows)
-        report(done[0], total * recipe.n_steps, "steps", float(step.values.mean()))
+        report(done[0], total * recipe.n_steps, "steps", float(step.values.mean()), step.pixels, shown)
     assert step is not None
     pixels = step.pixels()
     scores = measure(model, every, pixels)

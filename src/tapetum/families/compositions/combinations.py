@@ -54,7 +54,7 @@ def neuron_interaction(
     options: dict[str, Any] = {"size": as_size(model, size), "seed": seed, "batch": batch}
     alone = render(model, [-a, a, -b, b], recipe, **options, frames=(0,))
     s = _reached(model, (a, b), alone, rows=(1, 3))
-    joint = render(model, [x * (a / s[0]) + y * (b / s[1]) for x, y in SIGNS[4:]], recipe, **options)
+    joint = render(model, [x * (a / s[0]) + y * (b / s[1]) for x, y in SIGNS[4:]], recipe, **options, places=range(4, 8))
     made = joined([replace(alone, frames=None, frame_steps=()), joint])
     texts = tuple(_text(x, a, y, b) for x, y in SIGNS)
     return replace(made, objectives=texts, layout=(2, 4), numbers=_values(model, a, b, made.pixels))
@@ -99,7 +99,7 @@ def interpolate(
     a, b = _pair(model, units)
     recipe = recipe_of(preset, n_steps, None, transforms, precision)
     options: dict[str, Any] = {"size": as_size(model, size), "seed": seed}
-    alone = render(model, [a, b], recipe, **options, batch=batch, frames=(0,))
+    alone = render(model, [a, b], recipe, **options, batch=batch, frames=(0,), places=())
     s = _reached(model, (a, b), alone, rows=(0, 1))
     path = O.interpolate(a / s[0], b / s[1])
     if align:

@@ -101,7 +101,7 @@ def accentuate(
         for objective, picture in zip(objectives, begun.split(1), strict=True)
     ]
     finished = torch.cat([
-        one.made(Start(size_of(begun), (0,), (row,), seed, begun.dtype, begun.device), row * n_steps, len(begun) * n_steps)
+        one.made(Start(size_of(begun), (0,), (row,), seed, begun.dtype, begun.device), row, len(begun))
         for row, one in enumerate(accents)
     ])  # fmt: skip
     scores, before = (measure_each(model, objectives, model.preprocessing.crop(pixels)) for pixels in (finished, begun))
@@ -137,15 +137,21 @@ class _Accent:
         self.balance: float | None = None
         self.moved, self.shown_to = torch.zeros_like(self.picture), torch.zeros_like(self.picture)
 
-    def made(self, start: Start, done: int, total: int) -> Tensor:
-        """Makes all steps and returns the finished picture (1, 3, h, w), without alpha; `done`, `total`: steps for progress."""
+    def made(self, start: Start, row: int, rows: int) -> Tensor:
+        """Makes all steps and returns the finished picture (1, 3, h, w), without alpha; it is picture `row` of `rows`."""
+        done, total = row * self.recipe.n_steps, rows * self.recipe.n_steps
         with torch.enable_grad():
             canvas = canvas_for(self.model, self.recipe.parametrization, start)
         assert self.recipe.optimizer is not None
         mover = self.recipe.optimizer.begin(canvas.parameters)
         generator = Generator().manual_seed(start.seed)
+
+        def so_far() -> Tensor:
+            with torch.no_grad():
+                return self.shown(canvas.pixels().detach())
+
         if 0 in self.kept:
-            self.run.frames.append(self.shown(canvas.pixels().detach()))
+            self.run.frames.append(so_far())
         for number in range(1, self.recipe.n_steps + 1):
             with torch.inference_mode(False), torch.enable_grad():
                 pixels = canvas.pixels()
@@ -154,8 +160,8 @@ class _Accent:
                 parameter.grad = -gradient
             mover.step()
             if number in self.kept:
-                self.run.frames.append(self.shown(canvas.pixels().detach()))
-            report(done + number, total, "steps", float(self.run.values[-1]))
+                self.run.frames.append(so_far())
+            report(done + number, total, "steps", float(self.run.values[-1]), so_far, (row,))
         finished = canvas.pixels().detach()
         self.run.pixels, self.run.answered = self.shown(finished), bool(self.moved.any())
         return finished

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -83,7 +84,7 @@ def deep_dream(
     kept = kept_steps(frames, len(sizes) * n_steps)
     dreamer = _Dreamer(model, objective, recipe, sizes, seed, kept, total=len(begun) * len(sizes) * n_steps)
     report(0, dreamer.total, "steps")
-    runs = [dreamer.dream(picture, row * len(sizes) * n_steps) for row, picture in enumerate(begun.split(1))]
+    runs = [dreamer.dream(picture, row) for row, picture in enumerate(begun.split(1))]
     wanted = [objective] * len(runs)
     scores, before = (measure_each(model, wanted, pixels) for pixels in (torch.cat([run.pixels for run in runs]), begun))
     return as_rendering(runs, wanted, kept, scores, before)
@@ -126,8 +127,9 @@ class _Dreamer:
     frames: Sequence[int]
     total: int
 
-    def dream(self, picture: Tensor, done: int) -> PictureRun:
-        """Dreams one picture through all octaves; `done` is the number of steps already made for other pictures."""
+    def dream(self, picture: Tensor, row: int) -> PictureRun:
+        """Dreams one picture through all octaves, after `row` others."""
+        done = row * len(self.sizes) * self.recipe.n_steps
         run = PictureRun(picture, frames=[picture] if 0 in self.frames else [])
         detail = torch.zeros_like(picture)
         for octave, size in enumerate(self.sizes):
@@ -135,15 +137,22 @@ class _Dreamer:
             begun = base + resized(detail, size)
             recipe = replace(self.recipe, parametrization=as_it_is(begun.clamp(0, 1)))
             start = Start(size, seed=self.seed + octave, dtype=begun.dtype, device=begun.device)
-            step = None
+            whole, step = partial(dreamt, run, picture, base), None
             for step in optimize(self.model, self.objective, recipe, start):
                 run.values.append(step.values)
                 run.pixels = step.pixels()
                 if len(run.values) in self.frames:
-                    run.frames.append((picture + resized(run.pixels - base, size_of(picture))).clamp(0, 1))
-                report(done + len(run.values), self.total, "steps", float(step.values))
+                    run.frames.append(whole())
+                report(done + len(run.values), self.total, "steps", float(step.values), whole, (row,))
             assert step is not None  # there is at least one step
             run.answered |= bool(step.answered)
             run.broken += int(step.broken)
             detail = run.pixels - base
         return run
+
+
+def dreamt(run: PictureRun, picture: Tensor, base: Tensor) -> Tensor:
+    """Returns a picture with the detail dreamed so far at its own size; `base` is the picture at the size of the octave."""
+    if base.shape == picture.shape:
+        return run.pixels
+    return (picture + resized(run.pixels - base, size_of(picture))).clamp(0, 1)

@@ -212,7 +212,9 @@ def _inverted(task: _Inversion, image: Tensor, layer: str, done: int, total: int
     def watch(step: int, found: Best) -> None:
         if step in task.frames:
             frames[step] = found.pixels
-        report(done * task.n_steps + step, total * task.n_steps, "steps", -float(found.terms[-1][0]))
+        report(
+            done * task.n_steps + step, total * task.n_steps, "steps", -float(found.terms[-1][0]), lambda: found.pixels, (done,)
+        )
 
     given = activations(model, model.laid_out(image), layer)
     if given.any() and given.isfinite().all():

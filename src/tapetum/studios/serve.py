@@ -1,0 +1,176 @@
+"""`studio`: opens the studio from Python; `Server` runs it, in this thread or beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tapetum.border.subjects import as_model
+from tapetum.studios.networks import Given
+from tapetum.types import ModelLike, TapetumError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+CONNECTIONS = 256
+"""Largest number of simultaneous connections."""
+HEIGHT_PX = 760
+"""Height of the studio inside a notebook."""
+
+
+def studio(
+    model: ModelLike | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    atlas: str | Path | None = None,
+    address: str | None = None,
+) -> Server:
+    """Opens the studio on a model, beside the running Python; a notebook shows it below the cell.
+
+    The model is looked at through replicas that share its weights: it is never changed, and what was trained since is seen.
+    It runs until `close()`, or until Python ends.
+
+    Args:
+        model: anything that methods take; None: the built-in model. The page offers the networks of the zoo as well.
+        host: address to listen at; others than this computer's own need the token that is part of `address`.
+        port: port; 0 for any that is free.
+        atlas: folder of a built atlas to link to.
+        address: address under which a proxy shows the studio, such as "https://hub.org/user/me/proxy/7860/".
+
+    Example:
+        >>> page = tp.studio(model)
+        >>> page.close()
+    """
+    network = None if model is None else as_model(model)
+    given = {} if network is None else {network.name: Given(lambda: network)}
+    return Server(given, host=host, port=port, atlas=atlas, address=address).start()
+
+
+class Server:
+    """Runs a studio: `run` in this thread, `start` in another one.
+
+    given    {name: network} beside those of the zoo
+    token    secret that requests need; None: one is made where others than this computer can connect
+    embedders origins of pages that may show the studio in a frame
+    """
+
+    def __init__(
+        self,
+        given: Mapping[str, Given],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        atlas: str | Path | None = None,
+        reports: Sequence[str | Path] = (),
+        address: str | None = None,
+        token: str | None = None,
+        embedders: Sequence[str] = (),
+    ) -> None:
+        uvicorn = _uvicorn()
+        from tapetum.studios.app import application
+        from tapetum.studios.guarding import LOCAL, Guard
+        from tapetum.studios.studio import Studio
+
+        local = host in LOOPBACK and address is None
+        self.token = token or (None if local else secrets.token_urlsafe(24))
+        self._public = address
+        self._socket = _listening(host, port)
+        self.host, self.port = host, int(self._socket.getsockname()[1])
+        names = {*LOCAL, f"[{host}]" if ":" in host else host}
+        if address is not None:
+            names.add(urlsplit(address).netloc.rpartition("@")[2].partition(":")[0].lower())
+        everywhere = host in ("0.0.0.0", "::", "")
+        guard = Guard(frozenset() if everywhere and address is None else frozenset(names), self.token, embedders)
+        self.studio = Studio(given, atlas=_site_of(atlas), reports=list(map(_report, reports)))
+        config = uvicorn.Config(
+            application(self.studio, guard), log_level="warning", access_log=False, server_header=False,
+            limit_concurrency=CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=3, proxy_headers=False,
+            h11_max_incomplete_event_size=32_000, ws="none", http="h11", loop="asyncio",
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """Address of the page, with its token."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        base = self._public or f"http://{host}:{self.port}/"
+        return base if self.token is None else f"{base}#token={self.token}"
+
+    def run(self) -> None:
+        """Answers requests until it is stopped by a signal or by `close`."""
+        asyncio.run(self._server.serve([self._socket]))
+
+    def start(self) -> Server:
+        """Answers requests in a thread beside the running Python; returns at once."""
+        self.studio.warm()
+        self._thread = threading.Thread(target=self.run, name="tapetum-studio", daemon=True)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Ends the studio: stops its jobs and closes its connections."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(30)
+        self._socket.close()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Studio at {self.address}"
+
+    def _repr_html_(self) -> str:
+        place, _, token = self.address.partition("#")
+        inside = f"{place}?embed=1" + (f"#{token}" if token else "")
+        return (
+            f'<iframe src="{escape(inside)}" width="100%" height="{HEIGHT_PX}" style="border:0" title="tapetum studio">'
+            "</iframe>"
+            f'<p><a href="{escape(self.address)}" target="_blank">Open the studio in a window of its own</a></p>'
+        )
+
+
+def _uvicorn() -> Any:
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise TapetumError(f'the studio needs {error.name}; pip install "tapetum[studio]" brings what it needs') from error
+    return uvicorn
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        where = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+        return socket.create_server(where[:2], family=family, backlog=CONNECTIONS)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise TapetumError(f"{host}:{port} cannot be used ({why}); give another --port, or --port 0 for any") from error
+
+
+def _site_of(atlas: str | Path | None) -> Path | None:
+    if atlas is None:
+        return None
+    folder = Path(atlas)
+    site = folder / "site" if (folder / "site" / "index.html").is_file() else folder
+    if not (site / "index.html").is_file():
+        raise TapetumError(f"{folder} has no site; `tapetum atlas export {folder}` makes it")
+    return site
+
+
+def _report(folder: str | Path) -> Path:
+    page = Path(folder) / "report.html" if Path(folder).is_dir() else Path(folder)
+    if not page.is_file():
+        raise TapetumError(f"{folder} has no report.html; `tapetum audit`, `explain` and `compare` write one")
+    return page
