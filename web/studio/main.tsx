@@ -64,6 +64,24 @@ function Header() {
   );
 }
 
+/** A model that cannot be had, and what can be had instead. */
+function ModelRefusals() {
+  const now = state.use();
+  const asked = [useModel(now.model), useModel(now.other)];
+  return (
+    <>
+      {([["model", now.model], ["other", now.other]] as const).map(([which, key], i) => asked[i]?.message && (
+        <p key={which} class="caution row-of" role="alert">
+          <span>{asked[i].message}</span>
+          {!key.endsWith("~random") && <button type="button" onClick={() => change({ [which]: `${key}~random` })}>Use random weights</button>}
+          {which === "other" && <button type="button" onClick={() => change({ other: "" })}>Without it</button>}
+          {which === "model" && <button type="button" onClick={() => change({ model: about.get()!.first })}>Back to {about.get()!.first}</button>}
+        </p>
+      ))}
+    </>
+  );
+}
+
 function Tabs() {
   const { tab } = state.use();
   return (
@@ -104,13 +122,14 @@ function App() {
       {!embedded && <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the result</a>}
       {!embedded && <Header />}
       {!embedded && <Tabs />}
+      <ModelRefusals />
+      {!embedded && <Tour />}
       <div class="desk">
         <Shelf />
         <main id="main" tabIndex={-1} key={tab}><h1 class="unseen">{one.question}</h1><Shown /></main>
       </div>
       {!embedded && <Pins />}
       {!embedded && <History />}
-      {!embedded && <Tour />}
       <Said />
     </div>
   );
