@@ -145,12 +145,12 @@ function App() {
 }
 
 /** The server wants a token, which it printed when it began. */
-function Token() {
+function Token({ opened }: { opened: () => void }) {
   const [text, set] = useState("");
   const enter = (event: Event) => {
     event.preventDefault();
     useToken(text.trim());
-    void open();
+    opened();
   };
   return (
     <main class="refusal">
@@ -171,21 +171,21 @@ declare global {
 }
 window.tapetumStudio = exposed;
 
-const root = document.getElementById("studio")!;
+const root = document.getElementById("studio");
 
-async function open(): Promise<void> {
+async function open(root: HTMLElement): Promise<void> {
   try {
     const asked = begin();
     await new Promise<void>((resolve, reject) => {
       const end = about.follow(() => (end(), resolve()));
       asked.catch(reject);
     });
-    render(about.get()!.token ? <Token /> : <App />, root);
+    render(about.get()!.token ? <Token opened={() => void open(root)} /> : <App />, root);
     await asked;
   } catch (error) {
-    const retry = () => void open();
+    const retry = () => void open(root);
     render(<main class="refusal"><h1>The studio does not answer</h1><p role="alert">{(error as Error).message}</p><button type="button" onClick={retry}>Try again</button></main>, root);
   }
 }
 
-void open();
+if (root) void open(root); // without a place for it, only what `exposed` offers
