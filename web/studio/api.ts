@@ -101,7 +101,9 @@ export async function stream(path: string, body: unknown, heard: Heard, signal: 
   const decoder = new TextDecoder();
   let held = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: Error) => {
+      throw error.name === "AbortError" ? error : new Refused("The connection to the studio broke off; ask again.", "Away", 0);
+    });
     if (done) return;
     held += decoder.decode(value, { stream: true });
     const blocks = held.split("\n\n");

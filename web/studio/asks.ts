@@ -26,6 +26,9 @@ export function targetsOf({ targets, against }: State): (string | null)[] {
 
 export const mapOf = (state: State, method: string, target: string | null): MapAsk => ({ method, target, parameters: state.parameters[method] ?? {} });
 
+/** The unit and the one that is mixed in, each by itself. */
+export const unitsOf = (unit: Unit) => [unitText({ ...unit, mixed: "" }), unit.mixed].filter((one) => one !== "");
+
 /** "blocks.3.0:5 + 967" */
 export function unitText({ layer, channel, label, mixed, minus }: Unit): string {
   const base = layer ? `${layer}:${channel}` : label;

@@ -3,6 +3,7 @@
 import { kept } from "./api";
 import { classTitle, modelTitle } from "./choices";
 import { busy, finished, keyOf, running, runOf, stop, titleOf as slotTitle, useRuns } from "./jobs";
+import { dropFile, keptFile, keptIds } from "./kept";
 import { address, change, go, modelKey, state, stateOf } from "./state";
 import { store } from "./store";
 import { thumbnail } from "./thumbs";
@@ -34,11 +35,20 @@ const snapshots = store<Snapshot[]>(read());
 function write(next: Snapshot[]): void {
   snapshots.set(next.slice(0, MOST));
   kept("localStorage", "tapetum-history", JSON.stringify(next.slice(0, MOST)));
+  void forgetEdits();
+}
+
+/** Changed pictures that nothing leads to any more need not be kept. */
+async function forgetEdits(): Promise<void> {
+  const used = JSON.stringify([snapshots.get(), state.get()]);
+  for (const id of await keptIds()) if (!used.includes(id) && (await keptFile(id))?.thumbnail === "") await dropFile(id);
 }
 
 finished.push((title, ask, result) => {
   if (BESIDE.has(ask.method) || title === "Guess" || title === "Pinned") return;
-  const key = keyOf(ask);
+  const { edited } = state.get();
+  const now = ask.pictures.some((id) => edited.includes(id)); // of a picture that is being changed the latest is enough
+  const key = now && edited ? `edited ${ask.method} ${ask.target}` : keyOf(ask);
   const hash = address({ ...state.get(), pins: [], tour: 0, opacity: 0.85, threshold: 0, smooth: true });
   const note = [ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
   void thumbnail(result).then((picture) => write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]));

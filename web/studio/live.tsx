@@ -35,7 +35,7 @@ export function Live({ slot, run, ask, options, label, side = 128 }: LiveProps) 
           ))}
         </div>
       ) : value ? <MadePictures value={value} stale={!fresh(run) && run.phase !== "none"} />
-        : <div class="made-of"><div class="empty-picture"><span class="note">{busy(run) ? phaseWords(run) : label}</span></div></div>}
+        : run.phase !== "refused" && <div class="made-of"><div class="empty-picture"><span class="note">{busy(run) ? phaseWords(run) : label}</span></div></div>}
       <Steering slot={slot} run={run} ask={ask} options={options} />
       {run.result && run.answered && !busy(run) && fresh(run) && <Chrome ask={run.answered} result={run.result} />}
     </div>

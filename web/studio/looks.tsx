@@ -94,9 +94,10 @@ export function LooksFor() {
   const model = useModel(now.model)?.model ?? null;
   const [more, open] = useState(false);
   const method = methodOf("visualize");
+  const predicted = usePredictions("predict", now.model, picturesOf(now)).rows[0]?.[0];
   useEffect(() => {
-    if (model && !unit.layer && unit.label === "") changeUnit(model.usual.length ? { layer: model.usual.at(-1)! } : { label: "0" });
-  }, [model, unit.layer, unit.label]);
+    if (!unit.layer && unit.label === "" && predicted) changeUnit({ label: String(predicted.index) });
+  }, [unit.layer, unit.label, predicted]);
   const ready = method !== undefined && (unit.layer !== "" || unit.label !== "");
   const keys = [now.model, now.other];
   const asks = keys.map((key) => (key && ready ? visualizeAsk(key, unit, now.parameters.visualize ?? {}) : null));

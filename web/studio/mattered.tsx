@@ -119,7 +119,7 @@ function Question({ model }: { model: Model | null }) {
   const predicted = first[0];
   const shown = now.targets.length ? now.targets : [""];
   const set = (place: number, target: string) => change({ targets: now.targets.length ? now.targets.map((one, i) => (i === place ? target : one)) : [target] });
-  const title = (target: string) => (target === "" ? (predicted?.label ?? "this answer") : classTitle(target, model));
+  const title = (target: string) => (target === "" ? (predicted?.label ?? "this answer") : (first.find(({ index }) => String(index) === target)?.label ?? classTitle(target, model)));
   return (
     <h2 class="question">
       <span>Why</span>{" "}
@@ -133,7 +133,7 @@ function Question({ model }: { model: Model | null }) {
       {now.against !== "" && (
         <span class="asked">
           <span>rather than</span>
-          <ClassPick label="Rather than" model={model} first={first} pick={(against) => change({ against })} kind="drop serif">{classTitle(now.against, model)}</ClassPick>
+          <ClassPick label="Rather than" model={model} first={first} pick={(against) => change({ against })} kind="drop serif">{title(now.against)}</ClassPick>
           <button type="button" class="plain close" aria-label="Without the other class" onClick={() => change({ against: "" })}>×</button>
         </span>
       )}

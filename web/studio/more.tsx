@@ -1,7 +1,7 @@
 // Everything else that the registry offers for a question, with a form of its parameters.
 
 import { capital, plural } from "../shared/words";
-import { askOf, mapOf, picturesOf, targetsOf, unitText } from "./asks";
+import { askOf, mapOf, picturesOf, targetsOf, unitsOf } from "./asks";
 import { Chrome } from "./chrome";
 import { classTitle, modelTitle } from "./choices";
 import { Controls, parametersOf } from "./controls";
@@ -42,7 +42,7 @@ export function anyAsk(now: State, model: string, method: Method): Ask {
     parameters: parametersOf(method.name),
     ...(about ? { maps: [mapOf(now, now.methods[0] ?? "grad_cam", target)] } : {}),
     ...(method.target && !about ? { target } : {}),
-    ...(takes === "units" ? { units: [unitText(now.unit)] } : takes === "model" ? {} : { pictures: picturesOf(now) }),
+    ...(takes === "units" ? { units: unitsOf(now.unit) } : takes === "model" ? {} : { pictures: picturesOf(now) }),
   });
 }
 
@@ -52,7 +52,10 @@ function subject(now: State, method: Method): string {
   const pictures = plural(picturesOf(now).length, "picture");
   const target = method.target && method.kind !== "metric" ? `, for ${now.targets[0] ? classTitle(now.targets[0], model) : "the predicted class"}` : "";
   if (method.kind === "metric") return `The map of ${titleOf(now.methods[0] ?? "grad_cam")}, ${pictures}`;
-  if (method.takes === "units") return `The unit ${unitText(now.unit)}`;
+  if (method.takes === "units") {
+    const units = unitsOf(now.unit).map((one) => classTitle(one, model));
+    return units.length > 1 ? `${units.join(" and ")}` : `${units[0] ?? "no unit"}; a second one can be mixed in above`;
+  }
   if (method.takes === "model") return `The model ${modelTitle(now.model)}`;
   return `${capital(pictures)}${target}`;
 }
