@@ -50,8 +50,15 @@ finished.push((title, ask, result) => {
   const now = ask.pictures.some((id) => edited.includes(id)); // of a picture that is being changed the latest is enough
   const key = now && edited ? `edited ${ask.method} ${ask.target}` : keyOf(ask);
   const hash = address({ ...state.get(), pins: [], tour: 0, opacity: 0.85, threshold: 0, smooth: true });
-  const note = [ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
-  void thumbnail(result).then((picture) => write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]));
+  const note = [
+    ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "),
+    modelTitle(modelKey(ask.model, ask.weights)),
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  void thumbnail(result).then((picture) =>
+    write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]),
+  );
 });
 
 /** Goes back to a snapshot; pins stay. */
@@ -63,13 +70,20 @@ function back(hash: string): void {
 function Going({ name }: { name: string }) {
   const [run] = useRuns([{ slot: name, ask: null }]);
   if (!run || !busy(run)) return null;
-  const words = run.phase === "paused" ? "stopped" : run.phase === "queued" || run.phase === "waiting" ? "waiting" : progressWords(run.progress) || "working";
+  const words =
+    run.phase === "paused"
+      ? "stopped"
+      : run.phase === "queued" || run.phase === "waiting"
+        ? "waiting"
+        : progressWords(run.progress) || "working";
   return (
     <li class="going">
       <span class="name">{slotTitle(name)}</span>
       <span class="note">{words}</span>
       <Bar progress={run.progress} />
-      <button type="button" class="plain close" aria-label={`Stop ${slotTitle(name)}`} onClick={() => stop(name)}>×</button>
+      <button type="button" class="plain close" aria-label={`Stop ${slotTitle(name)}`} onClick={() => stop(name)}>
+        ×
+      </button>
     </li>
   );
 }
@@ -82,19 +96,32 @@ export function History() {
   return (
     <aside class="history" aria-label="History">
       <ul>
-        {now.map((name) => <Going key={name} name={name} />)}
+        {now.map((name) => (
+          <Going key={name} name={name} />
+        ))}
         {all.map((one) => (
           <li key={one.key}>
             <button type="button" class="plain snapshot" onClick={() => back(one.hash)} title={`${one.title} · ${one.note}`}>
               {one.thumbnail && <img src={one.thumbnail} alt="" />}
-              <span><span class="name">{one.title}</span><span class="note">{one.note}</span></span>
+              <span>
+                <span class="name">{one.title}</span>
+                <span class="note">{one.note}</span>
+              </span>
             </button>
           </li>
         ))}
       </ul>
       <div class="row-of">
-        {pins > 0 && <button type="button" onClick={() => document.getElementById("pins")?.scrollIntoView({ behavior: "smooth", block: "start" })}>Pinned {pins}</button>}
-        {all.length > 0 && <button type="button" class="quiet-button" onClick={() => write([])}>Clear</button>}
+        {pins > 0 && (
+          <button type="button" onClick={() => document.getElementById("pins")?.scrollIntoView({ behavior: "smooth", block: "start" })}>
+            Pinned {pins}
+          </button>
+        )}
+        {all.length > 0 && (
+          <button type="button" class="quiet-button" onClick={() => write([])}>
+            Clear
+          </button>
+        )}
       </div>
     </aside>
   );

@@ -27,7 +27,17 @@ export interface Run {
 }
 
 const NOTHING: Run = {
-  phase: "none", ask: null, result: null, answered: null, progress: null, before: 0, pictures: null, maps: null, message: "", begun: 0, seconds: null,
+  phase: "none",
+  ask: null,
+  result: null,
+  answered: null,
+  progress: null,
+  before: 0,
+  pictures: null,
+  maps: null,
+  message: "",
+  begun: 0,
+  seconds: null,
 };
 
 interface Slot {
@@ -144,7 +154,8 @@ export function start(name: string, ask: Ask, options: Options = {}): void {
       tell({ phase: "queued", before: first });
       if (one.pausing) pause(name);
     } else if (event === "started") tell({ phase: "running", before: 0, seconds: (data as Events["started"]).seconds });
-    else if (event === "progress") tell({ phase: runOf(name).phase === "paused" ? "paused" : "running", progress: { ...runOf(name).progress, ...(data as Progress) } });
+    else if (event === "progress")
+      tell({ phase: runOf(name).phase === "paused" ? "paused" : "running", progress: { ...runOf(name).progress, ...(data as Progress) } });
     else if (event === "picture") tell({ pictures: data as Events["picture"] });
     else if (event === "map") tell({ maps: (data as Events["map"]).maps });
     else if (event === "result") {
@@ -162,7 +173,13 @@ export function start(name: string, ask: Ask, options: Options = {}): void {
   );
 }
 
-async function work(one: Slot, ask: Ask, { quick = false, live = false }: Options, heard: <K extends keyof Events>(event: K, data: Events[K]) => void, signal: AbortSignal): Promise<void> {
+async function work(
+  one: Slot,
+  ask: Ask,
+  { quick = false, live = false }: Options,
+  heard: <K extends keyof Events>(event: K, data: Events[K]) => void,
+  signal: AbortSignal,
+): Promise<void> {
   await turn(one, quick, signal);
   const body = { ...ask, pictures_every_s: live ? 0.25 : null };
   try {
@@ -229,4 +246,5 @@ export function useRuns(wanted: Wanted[]): Run[] {
   return wanted.map((one) => runOf(one.slot));
 }
 
-export const useRun = (name: string, ask: Ask | null, options: Options & { hold?: boolean } = {}): Run => useRuns([{ slot: name, ask, options }])[0]!;
+export const useRun = (name: string, ask: Ask | null, options: Options & { hold?: boolean } = {}): Run =>
+  useRuns([{ slot: name, ask, options }])[0]!;

@@ -23,7 +23,9 @@ const ABBREVIATIONS = new Set(["cam", "lrp", "rise", "lime", "shap", "xrai", "hs
 
 /** A method's name as people write it: "grad_cam" as "Grad-CAM". */
 export function titleOf(name: string): string {
-  const words = (methodOf(name)?.title ?? name.replaceAll("_", " ")).split(" ").map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
+  const words = (methodOf(name)?.title ?? name.replaceAll("_", " "))
+    .split(" ")
+    .map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
   return capital(words.join(" ").replaceAll(" CAM", "-CAM").replaceAll("plus plus", "++").replace("-CAM ++", "-CAM++"));
 }
 
@@ -50,8 +52,7 @@ function learn(key: string): void {
     if (event === "result") {
       wake(key);
       set({ model: data as Model });
-    }
-    else if (event === "progress") set({ progress: data as Progress });
+    } else if (event === "progress") set({ progress: data as Progress });
     else if (event === "refused") set({ message: (data as { message: string }).message });
   };
   api.stream("model", { name, weights }, heard, new AbortController().signal).catch((error: Error) => set({ message: error.message }));
@@ -119,7 +120,9 @@ async function ownPictures(): Promise<Picture[]> {
   const files = await Promise.all(ids.map(keptFile));
   return ids.flatMap((id, i) => {
     const kept = files[i];
-    return kept && kept.thumbnail ? [{ id, name: kept.name, thumbnail: kept.thumbnail, width: kept.width, height: kept.height, own: true }] : [];
+    return kept && kept.thumbnail
+      ? [{ id, name: kept.name, thumbnail: kept.thumbnail, width: kept.width, height: kept.height, own: true }]
+      : [];
   });
 }
 
@@ -148,7 +151,10 @@ function usePixels(path: string | null, id: string): ImageData | null {
   useEffect(() => {
     if (path === null) return;
     let wanted = true;
-    read(path, [id]).then((image) => wanted && set({ path, image }), (error: Error) => wanted && say(error.message, true));
+    read(path, [id]).then(
+      (image) => wanted && set({ path, image }),
+      (error: Error) => wanted && say(error.message, true),
+    );
     return () => void (wanted = false);
   }, [path]);
   return found && found.path === path ? found.image : null;
