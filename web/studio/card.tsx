@@ -4,7 +4,7 @@ import { capital } from "../shared/words";
 import { MapView } from "./canvas/mapview";
 import { classTitle, modelTitle } from "./choices";
 import { Chrome } from "./chrome";
-import { busy, fresh, start, type Run } from "./jobs";
+import { busy, fresh, type Run } from "./jobs";
 import type { Column } from "./maps";
 import { change, state } from "./state";
 import { Hold } from "./verdict";
@@ -105,6 +105,3 @@ export function Card({ column, run, row, verdict, judging, models, alone, name }
     </figure>
   );
 }
-
-/** Asks again what a column asked. */
-export const again = (column: Column) => start(column.slot, column.ask);

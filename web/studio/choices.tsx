@@ -4,7 +4,7 @@ import { count } from "../shared/words";
 import { Pick, type Group } from "./pick";
 import { modelKey, modelOf, state } from "./state";
 import type { Model, Prediction } from "./types";
-import { about, modelNow } from "./world";
+import { about } from "./world";
 
 const GROUPS: Record<string, string> = { yours: "Yours", "built in": "Built in", torchvision: "torchvision", timm: "timm" };
 
@@ -142,7 +142,3 @@ export function LayerPick({
     </Pick>
   );
 }
-
-/** A unit as the server reads it. */
-export const unitName = (layer: string, channel: number, label: string) => (layer ? `${layer}:${channel}` : label);
-export const channelsOf = (key: string, layer: string) => modelNow(key)?.layers.find((one) => one.name === layer)?.channels ?? null;

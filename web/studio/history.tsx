@@ -2,13 +2,13 @@
 
 import { kept } from "./api";
 import { classTitle, modelTitle } from "./choices";
-import { busy, finished, keyOf, running, runOf, stop, titleOf as slotTitle, useRuns } from "./jobs";
+import { busy, finished, keyOf, running, stop, titleOf as slotTitle, useRuns } from "./jobs";
 import { dropFile, keptFile, keptIds } from "./kept";
-import { address, change, go, modelKey, state, stateOf } from "./state";
+import { address, go, modelKey, state, stateOf } from "./state";
 import { store } from "./store";
 import { thumbnail } from "./thumbs";
 import { Bar, progressWords } from "./working";
-import { methodOf, modelNow } from "./world";
+import { modelNow } from "./world";
 
 interface Snapshot {
   key: string;
@@ -126,8 +126,3 @@ export function History() {
     </aside>
   );
 }
-
-/** Stops everything that this page has begun. */
-export const stopAll = () => running.get().forEach((name) => busy(runOf(name)) && stop(name));
-export const lessonOf = (name: string) => methodOf(name)?.lesson ?? null;
-export const clearPins = () => change({ pins: [] });

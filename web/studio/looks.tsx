@@ -11,7 +11,7 @@ import { Live } from "./live";
 import { More } from "./more";
 import { usePredictions } from "./predictions";
 import { picturesOf } from "./asks";
-import { change, changeUnit, state, type Unit } from "./state";
+import { changeUnit, state, type Unit } from "./state";
 import type { Model } from "./types";
 import { methodOf, methods, titleOf, useModel } from "./world";
 
@@ -228,9 +228,3 @@ export function LooksFor() {
     </>
   );
 }
-
-/** Opens a unit from elsewhere. */
-export const look = (layer: string, channel: number) => {
-  changeUnit({ layer, channel, label: "", mixed: "", minus: false, negative: false });
-  change({ tab: "looks_for" }, true);
-};

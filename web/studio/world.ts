@@ -68,10 +68,6 @@ export function useModel(key: string): Known | null {
 /** Why a model cannot be had. */
 export const modelRefused = (key: string) => models.get()[key]?.message ?? "";
 export const modelNow = (key: string) => models.get()[key]?.model ?? null;
-export const forgetModel = (key: string) => {
-  const { [key]: _, ...others } = models.get();
-  models.set(others);
-};
 
 // --- pictures
 
