@@ -140,11 +140,14 @@ function App() {
   );
 }
 
+let tried = false; // a token was given, and the form is here again: it was wrong
+
 /** The server wants a token, which it printed when it began. */
 function Token({ opened }: { opened: () => void }) {
   const [text, set] = useState("");
   const enter = (event: Event) => {
     event.preventDefault();
+    tried = true;
     useToken(text.trim());
     opened();
   };
@@ -154,6 +157,7 @@ function Token({ opened }: { opened: () => void }) {
       <p>
         It stands in the address that <code>tapetum studio</code> printed.
       </p>
+      {tried && <p class="caution" role="alert">That is not the token of this studio.</p>}
       <form class="row-of" onSubmit={enter}>
         <input type="password" aria-label="Token" value={text} onInput={(event) => set(event.currentTarget.value)} autocomplete="off" />
         <button type="submit" class="strong">
@@ -186,7 +190,7 @@ async function open(root: HTMLElement): Promise<void> {
     const retry = () => void open(root);
     render(
       <main class="refusal">
-        <h1>The studio does not answer</h1>
+        <h1>The studio cannot be opened</h1>
         <p role="alert">{(error as Error).message}</p>
         <button type="button" onClick={retry}>
           Try again

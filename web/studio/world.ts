@@ -170,11 +170,11 @@ export const useWhole = (id: string, side: number) => usePixels(id ? `pictures/$
 
 /** Asks what the server has; what the address leaves open is filled in. */
 export async function begin(): Promise<void> {
-  const asked = api.methods();
-  asked.catch(() => undefined);
   const found = await api.about();
   about.set(found);
   if (found.token) return;
+  const asked = api.methods();
+  asked.catch(() => undefined);
   const samples = found.samples.map((one) => ({ ...one, name: one.sample }));
   shelf.set([...samples, ...(await ownPictures())]);
   usual.model = found.first;
