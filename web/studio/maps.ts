@@ -55,7 +55,7 @@ export function judgeAsk(now: State, model: string, columns: Column[]): Ask | nu
   return maps.length ? askOf(model, "judge", { pictures: picturesOf(now), maps }) : null;
 }
 
-export function useMaps(): { columns: Column[]; runs: Run[]; judged: (column: Column, row: number) => Verdict | null; judging: boolean } {
+export function useMaps(): { columns: Column[]; runs: Run[]; judged: (column: Column, row: number) => Verdict | null; judging: boolean; trouble: string } {
   const now = state.use();
   methods.use();
   useModel(now.other);
@@ -75,7 +75,7 @@ export function useMaps(): { columns: Column[]; runs: Run[]; judged: (column: Co
     const place = made.filter((one) => one.model === column.model).indexOf(column);
     return place < 0 || place >= result.value.maps ? null : (result.value.rows[row * result.value.maps + place] ?? null);
   };
-  return { columns, runs, judged, judging: verdicts.some(busy) };
+  return { columns, runs, judged, judging: verdicts.some(busy), trouble: verdicts.find((run) => run.phase === "refused")?.message ?? "" };
 }
 
 /** Which picture a row shows, in words. */

@@ -140,7 +140,7 @@ function Question({ model }: { model: Model | null }) {
 export function Mattered() {
   const now = state.use();
   const model = useModel(now.model)?.model ?? null;
-  const { columns, runs, judged, judging } = useMaps();
+  const { columns, runs, judged, judging, trouble } = useMaps();
   const editing = useEditing();
   const pictures = picturesOf(now);
   const models = modelsOf(now).length > 1;
@@ -188,6 +188,7 @@ export function Mattered() {
             </section>
           ),
       )}
+      {trouble !== "" && <p class="note">No verdict: {trouble}</p>}
       {columns.length >= MOST_COLUMNS && (
         <p class="note">{plural(MOST_COLUMNS, "map")} of a picture are shown at most; take some methods or classes out to see others.</p>
       )}

@@ -12,7 +12,7 @@ import { about, modelNow, titleOf } from "./world";
 
 function Table() {
   const now = state.use();
-  const { columns, runs, judged, judging } = useMaps();
+  const { columns, runs, judged, judging, trouble } = useMaps();
   const pictures = picturesOf(now);
   const several = pictures.length > 1;
   const rows = pictures.flatMap((id, row) =>
@@ -52,7 +52,7 @@ function Table() {
                     ? "The map is being made …"
                     : judging
                       ? "Comparing with random maps …"
-                      : "No verdict yet."}
+                      : trouble || "No verdict yet."}
               </p>
             )}
             {verdict && <Strip verdict={verdict} />}
