@@ -101,7 +101,9 @@ def report(
     if watcher is None:
         return
     event = Progress(done, total, unit, value, _stage.get(), _changed(so_far, tuple(rows)), tuple(rows))
-    if watcher(event) is False:
+    with watching(None):  # what the watcher does itself is none of this work's progress
+        answer = watcher(event)
+    if answer is False:
         raise Cancelled(f"stopped after {done} of {total} {unit}")
 
 
