@@ -15,6 +15,7 @@ import tapetum as tp
 from tapetum.engines.render import Recipe, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier
+from tapetum.engines.statistics import Draws
 from tapetum.engines.unfused import unfused_attention
 from tapetum.progress import Progress, Watcher
 from tapetum.types import Rendering
@@ -184,3 +185,48 @@ def test_a_watcher_may_itself_explain_the_same_model(name: str) -> None:
     assert torch.equal(found, alone)
     assert beside
     assert all(torch.equal(one, saliency) for one in beside)
+
+
+# --- maps
+
+
+def test_a_map_of_smooth_grad_so_far_is_the_mean_of_its_first_gradients() -> None:
+    """By autograd on the module itself, with noise of the same draws; eight copies a batch, of one image and then the next."""
+    model, images = shared("residual"), pictures(2)
+    made, seen = watched(tp.smooth_grad, model, images, 1, n_samples=24, seed=3, batch=8)
+    draws = Draws.of(torch.Generator().manual_seed(3), 24)
+    gradients = []
+    for image in images:
+        copies = torch.stack([image + 0.15 * (image.max() - image.min()) * draws.normal(k, image) for k in range(24)])
+        copies.requires_grad_()
+        gradients.append(torch.autograd.grad(model.module(copies)[:, 1].sum(), copies)[0])
+    counts = [(8, 0), (16, 0), (16, 8), (16, 16), (24, 16), (24, 24)]  # CHECK gradients of an image before the next image
+    assert [rows for rows, _ in seen] == [(0,)] * 2 + [(0, 1)] * 4
+    for done, (rows, so_far) in zip(counts, seen, strict=True):
+        expected = torch.stack([gradients[row][: done[row]].mean(0) for row in rows])
+        torch.testing.assert_close(so_far, expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(seen[-1][1], made.values, rtol=0, atol=0)
+
+
+def test_a_map_of_integrated_gradients_so_far_is_scaled_to_the_whole_path() -> None:
+    model, images = shared("residual"), pictures(1)
+    _, seen = watched(tp.integrated_gradients, model, images, 1, n_steps=4, baseline=0.0, quadrature="middle", batch=1)
+    points = torch.stack([images[0] * share for share in (1 / 8, 3 / 8, 5 / 8, 7 / 8)]).requires_grad_()
+    (gradients,) = torch.autograd.grad(model.module(points)[:, 1].sum(), points)
+    for k, (_, so_far) in enumerate(seen, 1):
+        torch.testing.assert_close(so_far, (images[0] * gradients[:k].mean(0))[None], rtol=1e-10, atol=1e-14)
+
+
+def test_maps_so_far_follow_the_steps_of_another_librarys_definition() -> None:
+    about = {"layer": "first.two", "n_samples": 20, "like": "paper"}
+    made, seen = watched(tp.smooth_grad_cam_plus_plus, shared("residual"), pictures(1), 1, **about)
+    assert torch.equal(seen[-1][1], made.values)
+    assert made.values.min() >= 0
+
+
+def test_maps_of_several_layers_and_of_methods_inside_another_are_not_shown() -> None:
+    model, images = shared("residual"), pictures(1)
+    about: dict[str, Any] = {"layer": ["first.two", "second.two"], "n_samples": 4}
+    assert watched(tp.smooth_grad_cam_plus_plus, model, images, 1, **about)[1] == []
+    cam = tp.smooth_grad(model, images, 1, n_samples=2)
+    assert watched(tp.max_sensitivity, model, images, cam, n_samples=2)[1] == []

@@ -17,6 +17,7 @@ from tapetum.engines.scores import ClassScore, ModelScore, as_score, predicted_s
 from tapetum.models.opaque import unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
+from tapetum.progress import hidden, shown_as
 from tapetum.types import Attribution, Method, MethodError, Reduce, Status, TargetLike
 
 AT_IMAGE = "at_image"
@@ -47,9 +48,15 @@ def attributed(
     score = predicted_score(model, images) if predicted else _score(model, images, target, method)
     size = int(images.shape[-2]), int(images.shape[-1])
     layers = [None] if layer is None else named_layers(layer)
-    parts = [_at_layer(body, Request(score, images, given, method.laws), one) for one in layers]
-    plain = like is None and len(parts) == 1
-    made = parts[0] if plain else _joined(parts, profile(method.name, like), given.get("fuse", "mean"), size)
+    plain, fuse = like is None and len(layers) == 1, given.get("fuse", "mean")
+    steps = profile(method.name, like)
+
+    def finished(parts: Sequence[_Outcome]) -> _Outcome:
+        return parts[0] if plain else _joined(parts, steps, fuse, size)
+
+    with shown_as(lambda so_far, _: finished([_Outcome(so_far, so_far, None, None)]).values) if len(layers) == 1 else hidden():
+        parts = [_at_layer(body, Request(score, images, given, method.laws), one) for one in layers]
+    made = finished(parts)
     folded = model.frames is not None and made.values.shape[1] == images.shape[1]
     if model.frames is not None and not folded:
         note(f"this map is of all {model.frames} frames together")

@@ -28,7 +28,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -42,6 +44,7 @@ from tapetum.border.renderings import rendered
 from tapetum.border.subjects import as_masks, border
 from tapetum.engines.scores import ModelScore
 from tapetum.notes import noting
+from tapetum.progress import hidden
 from tapetum.registry import add, check_parameters
 from tapetum.types import Attribution, FourQuestions, Kind, Method, MethodError, Reduce, Rendering, Scale, Takes
 
@@ -159,7 +162,7 @@ def register(
         about = _placed(name, places, positional, keywords)
         like = profile(name, keywords["like"]).defaults if "like" in keywords else {}
         given = check_parameters(method, {**like, **keywords})
-        with noting() as said:
+        with noting() as said, _shown():
             if "model" not in places:
                 return _with_notes(row.make(method, body, about, given, keywords), said)
             with border(about["model"], about.get(subject), takes) as (network, ready):
@@ -175,6 +178,21 @@ def register(
     )  # fmt: skip
     add(method)
     return public
+
+
+_within: ContextVar[bool] = ContextVar("tapetum_within", default=False)
+
+
+@contextmanager
+def _shown() -> Generator[None]:
+    """Shows watchers the results so far of the method that was called, not of those that it calls itself."""
+    within = _within.get()
+    token = _within.set(True)
+    try:
+        with hidden() if within else nullcontext():
+            yield
+    finally:
+        _within.reset(token)
 
 
 def _places(body: Callable[..., Any]) -> list[str]:
