@@ -28,8 +28,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
@@ -139,6 +139,9 @@ KINDS: Mapping[Kind, _Row] = {
 
 # --- one registration for all
 
+_inside: ContextVar[bool] = ContextVar("tapetum_inside", default=False)
+"""Whether a method runs: watchers see the results so far of the method that was called, not of those that it calls itself."""
+
 
 def register(
     kind: Kind,
@@ -162,12 +165,16 @@ def register(
         about = _placed(name, places, positional, keywords)
         like = profile(name, keywords["like"]).defaults if "like" in keywords else {}
         given = check_parameters(method, {**like, **keywords})
-        with noting() as said, _shown():
-            if "model" not in places:
-                return _with_notes(row.make(method, body, about, given, keywords), said)
-            with border(about["model"], about.get(subject), takes) as (network, ready):
-                about |= {"model": network, **({subject: ready} if subject else {})}
-                made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
+        inside = _inside.set(True)
+        try:
+            with noting() as said, hidden() if inside.old_value is True else nullcontext():
+                if "model" not in places:
+                    return _with_notes(row.make(method, body, about, given, keywords), said)
+                with border(about["model"], about.get(subject), takes) as (network, ready):
+                    about |= {"model": network, **({subject: ready} if subject else {})}
+                    made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
+        finally:
+            _inside.reset(inside)
         return _with_notes(made, said)
 
     vars(public)["__signature__"] = signature
@@ -178,21 +185,6 @@ def register(
     )  # fmt: skip
     add(method)
     return public
-
-
-_within: ContextVar[bool] = ContextVar("tapetum_within", default=False)
-
-
-@contextmanager
-def _shown() -> Generator[None]:
-    """Shows watchers the results so far of the method that was called, not of those that it calls itself."""
-    within = _within.get()
-    token = _within.set(True)
-    try:
-        with hidden() if within else nullcontext():
-            yield
-    finally:
-        _within.reset(token)
 
 
 def _places(body: Callable[..., Any]) -> list[str]:
