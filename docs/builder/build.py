@@ -188,7 +188,7 @@ def linked(text: str, file: Path) -> str:
 
 
 def _site_link(scheme: str, name: str, words: str, file: Path) -> str:
-    """Converts `api:`, `bib:`, `lesson:`, `howto:` to Sphinx's references, which it checks."""
+    """Converts `api:`, `bib:`, `lesson:`, `howto:`, `studio:` to Sphinx's references, which it checks."""
     try:
         page = page_of(scheme, name)
     except tapetum.TapetumError as error:
@@ -197,6 +197,8 @@ def _site_link(scheme: str, name: str, words: str, file: Path) -> str:
         return f"{{py:obj}}`{words.strip('`')} <tapetum.{name}>`"
     if scheme == "bib":
         return f"[{words}](#{name})"
+    if scheme == "studio":
+        return f"[{words}]({page})"
     return f"[{words}](/{page.replace('.html', '.md' if scheme == 'howto' else '.ipynb')})"
 
 

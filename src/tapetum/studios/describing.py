@@ -139,14 +139,21 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 
 @cache
 def _lessons() -> dict[str, dict[str, Any]]:
-    """Returns {method: the first lesson that links to it}."""
+    """Returns {method: the first lesson that links to it}, with the address of its page."""
     from tapetum.course.scripts import lessons
 
     found: dict[str, dict[str, Any]] = {}
     for one in lessons():
         for name in re.findall(r"\(api:(\w+)\)", " ".join(cell.text for cell in one.cells)):
-            found.setdefault(name, {"number": one.number, "title": one.title})
+            found.setdefault(name, {"number": one.number, "title": one.title, "address": _page(one.number)})
     return found
+
+
+def _page(lesson: int) -> str | None:
+    from tapetum.course.links import page_of, site_address
+
+    site = site_address()
+    return None if site is None else site + page_of("lesson", str(lesson))
 
 
 def colours() -> dict[str, Any]:
