@@ -1,18 +1,17 @@
 // Found: what the layers found in the picture, and what is left of it in each.
 
-import { useState } from "preact/hooks";
 import { askOf, modelsOf, picturesOf } from "./asks";
 import { LayerPick, modelTitle } from "./choices";
 import { Chrome } from "./chrome";
 import { Controls } from "./controls";
-import { fresh, keyOf, start, useRun, useRuns } from "./jobs";
+import { fresh, start, useRun, useRuns } from "./jobs";
 import { Live } from "./live";
 import { Look } from "./look";
 import { nameOfRow } from "./mattered";
 import { More } from "./more";
 import { Bars, usePredictions } from "./predictions";
 import { ChannelRows } from "./results";
-import { changeParameters, state } from "./state";
+import { changeParameters, ran, state } from "./state";
 import { methodOf, methods, useModel } from "./world";
 import { Working } from "./working";
 
@@ -55,27 +54,22 @@ function Activations({ model, slot }: { model: string; slot: string }) {
   );
 }
 
-let begun = ""; // the question for which Look was pressed, so that a visit of the tab begins no work of a minute
-
 function Inversion() {
   const now = state.use();
   methods.use();
   const model = useModel(now.model)?.model ?? null;
   const method = methodOf("invert");
-  const [, again] = useState(0);
   const parameters = now.parameters.invert ?? {};
   const layer = String(parameters.layer ?? model?.usual[1] ?? "");
   const keys = [now.model, now.other];
   const asks = keys.map((key) => (key && method && layer ? askOf(key, "invert", { pictures: picturesOf(now).slice(0, 2), parameters: { ...parameters, layer } }) : null));
   const options = { title: "Inversion", live: true };
   const slots = ["invert/0", "invert/1"];
-  const begins = asks.map((ask) => (ask ? keyOf(ask) : "")).join("\n");
-  const runs = useRuns(asks.map((ask, i) => ({ slot: slots[i]!, ask, options: { ...options, hold: begun === "" || begun !== begins } })));
+  const runs = useRuns(asks.map((ask, i) => ({ slot: slots[i]!, ask, options: { ...options, hold: !now.ran.includes("invert") } })));
   if (!method || !model?.layers.length) return null;
   const press = () => {
-    begun = begins;
+    ran("invert", true);
     asks.forEach((ask, i) => ask && start(slots[i]!, ask, options));
-    again((n) => n + 1);
   };
   const set = (name: string) => changeParameters("invert", name ? { ...parameters, layer: name } : Object.fromEntries(Object.entries(parameters).filter(([key]) => key !== "layer")));
   return (

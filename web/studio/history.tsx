@@ -1,13 +1,13 @@
 // The strip at the bottom: work that goes on, and snapshots of what was found, each a state of the page to go back to.
 
 import { kept } from "./api";
-import { modelTitle } from "./choices";
+import { classTitle, modelTitle } from "./choices";
 import { busy, finished, keyOf, running, runOf, stop, titleOf as slotTitle, useRuns } from "./jobs";
 import { address, change, go, modelKey, state, stateOf } from "./state";
 import { store } from "./store";
 import { thumbnail } from "./thumbs";
 import { Bar, progressWords } from "./working";
-import { methodOf } from "./world";
+import { methodOf, modelNow } from "./world";
 
 interface Snapshot {
   key: string;
@@ -40,7 +40,7 @@ finished.push((title, ask, result) => {
   if (BESIDE.has(ask.method) || title === "Guess" || title === "Pinned") return;
   const key = keyOf(ask);
   const hash = address({ ...state.get(), pins: [], tour: 0, opacity: 0.85, threshold: 0, smooth: true });
-  const note = [ask.units.join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
+  const note = [ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
   void thumbnail(result).then((picture) => write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]));
 });
 

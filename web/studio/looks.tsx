@@ -105,7 +105,9 @@ export function LooksFor() {
   const title = unitTitle(unit, model);
   return (
     <>
-      <h2 class="question">What does <em>{title}</em> look for?</h2>
+      <h2 class="question">
+        {unit.layer === "" && unit.mixed === "" ? <>What does <em>{title}</em> look like to the model?</> : <>What does <em>{title}</em> look for?</>}
+      </h2>
       <UnitChoice model={model} unit={unit} />
       <div class="row-of">
         <button type="button" class="chip" aria-pressed={unit.negative} onClick={() => changeUnit({ negative: !unit.negative })} title="What lowers it most">Negate</button>

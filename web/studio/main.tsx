@@ -10,11 +10,13 @@ import { exposed } from "./canvas/exposed";
 import { ModelPick } from "./choices";
 import { Found } from "./found";
 import { History } from "./history";
+import { finished } from "./jobs";
 import { LooksFor } from "./looks";
 import { Mattered } from "./mattered";
 import { Pins } from "./pins";
 import { Shelf, useDrops } from "./shelf";
 import { change, embedded, state } from "./state";
+import { store } from "./store";
 import { beginTour, Tour } from "./tour";
 import { Trust } from "./trust";
 import type { Question } from "./types";
@@ -95,6 +97,12 @@ function Tabs() {
   );
 }
 
+const announced = store("");
+finished.push((title) => title !== "Predictions" && announced.set(title === "Verdicts" ? "The verdicts are there." : `${title} is there.`));
+
+/** Results are read out when they come. */
+const Announced = () => <p class="unseen" role="status">{announced.use()}</p>;
+
 /** What was just done, or refused. */
 function Said() {
   const now = said.use();
@@ -131,6 +139,7 @@ function App() {
       {!embedded && <Pins />}
       {!embedded && <History />}
       <Said />
+      <Announced />
     </div>
   );
 }

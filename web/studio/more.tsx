@@ -1,15 +1,14 @@
 // Everything else that the registry offers for a question, with a form of its parameters.
 
-import { useState } from "preact/hooks";
 import { capital, plural } from "../shared/words";
 import { askOf, mapOf, picturesOf, targetsOf, unitText } from "./asks";
 import { Chrome } from "./chrome";
 import { classTitle, modelTitle } from "./choices";
 import { Controls, parametersOf } from "./controls";
-import { fresh, keyOf, start, useRuns } from "./jobs";
+import { fresh, start, useRuns } from "./jobs";
 import { Pick, type Group } from "./pick";
 import { ResultView } from "./results";
-import { change, state, type State } from "./state";
+import { change, ran, state, type State } from "./state";
 import type { Ask, Method, Question } from "./types";
 import { methodOf, methods, modelNow, titleOf, useModel } from "./world";
 import { Working } from "./working";
@@ -58,8 +57,6 @@ function subject(now: State, method: Method): string {
   return `${capital(pictures)}${target}`;
 }
 
-const asked = new Map<string, string>(); // the question for which the button was pressed, by slot
-
 export function More({ question }: { question: Question }) {
   const now = state.use();
   methods.use();
@@ -72,8 +69,8 @@ export function More({ question }: { question: Question }) {
     <section class="more">
       <h3>{TITLES[question]}</h3>
       <div class="row-of">
-        <Pick label="Search" groups={() => groupsOf(question, now.more)} pick={(more) => change({ more })}>{method ? titleOf(method.name) : `Choose one of ${total}`}</Pick>
-        {method && <button type="button" class="plain close" aria-label="Close" onClick={() => change({ more: "" })}>×</button>}
+        <Pick label="Search" groups={() => groupsOf(question, now.more)} pick={(more) => change({ more, ran: now.ran.filter((one) => one !== now.more) })}>{method ? titleOf(method.name) : `Choose one of ${total}`}</Pick>
+        {method && <button type="button" class="plain close" aria-label="Close" onClick={() => change({ more: "", ran: now.ran.filter((one) => one !== now.more) })}>×</button>}
       </div>
       {method && <One key={method.name} method={method} />}
     </section>
@@ -83,19 +80,14 @@ export function More({ question }: { question: Question }) {
 function One({ method }: { method: Method }) {
   const now = state.use();
   const model = useModel(now.model)?.model ?? null;
-  const [, again] = useState(0);
   const models = [now.model, now.other];
   const slots = models.map((_, i) => `more/${i}/${method.name}`);
   const asks = models.map((one) => (one ? anyAsk(now, one, method) : null));
-  const runs = useRuns(asks.map((ask, i) => ({ slot: slots[i]!, ask, options: { hold: !ask || asked.get(slots[i]!) !== keyOf(ask) } })));
   const options = { title: titleOf(method.name), live: method.live };
+  const runs = useRuns(asks.map((ask, i) => ({ slot: slots[i]!, ask, options: { ...options, hold: !now.ran.includes(method.name) } })));
   const press = () => {
-    asks.forEach((ask, i) => {
-      if (!ask) return;
-      asked.set(slots[i]!, keyOf(ask));
-      start(slots[i]!, ask, options);
-    });
-    again((n) => n + 1);
+    ran(method.name, true);
+    asks.forEach((ask, i) => ask && start(slots[i]!, ask, options));
   };
   return (
     <div class="one-more">

@@ -30,6 +30,8 @@ export interface State {
   unit: Unit;
   /** The inspection, metric ... that is chosen in a tab beside what the tab always shows. */
   more: string;
+  /** Methods whose button was pressed: they are asked again when the address is opened. */
+  ran: string[];
   opacity: number;
   threshold: number;
   smooth: boolean;
@@ -55,7 +57,7 @@ export interface Unit {
 export const START: State = {
   tab: "mattered", model: "", other: "", pictures: [], edited: "", targets: [], against: "", methods: ["grad_cam"], parameters: {},
   unit: { layer: "", channel: 0, label: "", negative: false, diverse: false, mixed: "", minus: false },
-  more: "", opacity: 0.85, threshold: 0, smooth: true, pins: [], tour: 0,
+  more: "", ran: [], opacity: 0.85, threshold: 0, smooth: true, pins: [], tour: 0,
 };
 
 export const TAB_IDS: Question[] = ["looks_for", "found", "mattered", "trust"];
@@ -103,7 +105,7 @@ export function address(state: State): string {
     ["model", state.model, ""], ["with", state.other, ""], ["pictures", list(state.pictures), ""], ["edited", state.edited, ""],
     ["classes", list(state.targets), ""], ["rather", state.against, ""], ["methods", list(state.methods), "grad_cam"],
     ["set", Object.keys(state.parameters).length ? packed(state.parameters) : "", ""],
-    ["unit", unitText(state.unit), ""], ["more", state.more, ""],
+    ["unit", unitText(state.unit), ""], ["more", state.more, ""], ["ran", list(state.ran), ""],
     ["opacity", String(state.opacity), "0.85"], ["threshold", String(state.threshold), "0"], ["blocks", state.smooth ? "" : "1", ""],
     ["pins", state.pins.length ? packed(state.pins) : "", ""], ["tour", state.tour ? String(state.tour) : "", ""],
   ];
@@ -122,18 +124,21 @@ export function stateOf(hash: string): State {
     tab: TAB_IDS.find((one) => one === page) ?? START.tab,
     model: text("model"), other: text("with"), pictures: listed(text("pictures")).slice(0, 6), edited: text("edited"),
     targets: listed(text("classes")).slice(0, 6), against: text("rather"), methods,
-    parameters: unpacked(text("set"), {}), unit: unitOf(text("unit")), more: text("more"),
+    parameters: unpacked(text("set"), {}), unit: unitOf(text("unit")), more: text("more"), ran: listed(text("ran")),
     opacity: size(params.get("opacity"), 0.85), threshold: size(params.get("threshold"), 0), smooth: !params.has("blocks"),
     pins: unpacked<Pin[]>(text("pins"), []).slice(0, 6), tour: Math.min(8, Math.max(0, Math.floor(Number(text("tour"))) || 0)),
   };
 }
 
 export const state = store(stateOf(location.hash));
+/** What a state lacks that the server knows: its first model and picture. */
+export const usual: Partial<State> = {};
+const filled = (one: State): State => ({ ...one, model: one.model || (usual.model ?? ""), pictures: one.pictures.length ? one.pictures : (usual.pictures ?? []) });
 export const embedded = new URLSearchParams(location.search).get("embed") === "1";
 
 /** Changes the state and the address; `step`: a new entry of the browser's history, which Back undoes. */
 export function change(patch: Partial<State>, step = false): void {
-  const next = { ...state.get(), ...patch };
+  const next = filled({ ...state.get(), ...patch });
   const to = address(next);
   try {
     if (to !== location.hash) history[step ? "pushState" : "replaceState"](null, "", to);
@@ -142,6 +147,9 @@ export function change(patch: Partial<State>, step = false): void {
   }
   state.set(next);
 }
+
+/** Remembers that a method was asked for, or that it is not any more. */
+export const ran = (method: string, on: boolean) => change({ ran: [...state.get().ran.filter((one) => one !== method), ...(on ? [method] : [])] });
 
 export const changeUnit = (patch: Partial<Unit>) => change({ unit: { ...state.get().unit, ...patch } });
 
@@ -153,7 +161,7 @@ export function changeParameters(method: string, values: Record<string, Value>):
 /** Goes to a state that was kept as an address. */
 export const go = (hash: string) => change(stateOf(hash), true);
 
-const followed = () => state.set(stateOf(location.hash));
+const followed = () => state.set(filled(stateOf(location.hash)));
 addEventListener("popstate", followed);
 addEventListener("hashchange", followed);
 

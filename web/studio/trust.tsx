@@ -22,9 +22,9 @@ function Table() {
       <ul class="verdicts">
         {rows.map(({ id, row, column, run, verdict }) => (
           <li key={`${row}/${column.slot}`}>
-            <h4>
+            <h3>
               {titleOf(column.ask.method)} <span class="note">for {verdict ? classTitle(verdict.target, modelNow(column.model)) : "the answer"}{several && `, ${nameOfRow(id, row, now)}`}{now.other && `, ${modelTitle(column.model)}`}</span>
-            </h4>
+            </h3>
             {verdict ? <div><Badge verdict={verdict} /> <span class="note">{plainly(verdict)}</span></div> : <p class="note">{run.phase === "refused" ? run.message : busy(run) ? "The map is being made …" : judging ? "Comparing with random maps …" : "No verdict yet."}</p>}
             {verdict && <Strip verdict={verdict} />}
           </li>

@@ -15,7 +15,7 @@ export interface About {
   token: boolean;
   limits: { picture_bytes: number; picture_pixels: number; pictures: number; waiting: number; results_at_once: number };
   palette: { light: Palette; dark: Palette; sequential: string[]; diverging: string[]; cover: Record<Reduce, number> };
-  samples: (Picture & { credit: string })[];
+  samples: (Picture & { credit: string; sample: string })[];
   first: string;
   models: Record<string, string[]>;
   atlas: string | null;

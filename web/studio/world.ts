@@ -6,7 +6,7 @@ import * as api from "./api";
 import { pixelsOf } from "./canvas/pixels";
 import { dropFile, keepFile, keptFile, keptIds } from "./kept";
 import { finished } from "./jobs";
-import { change, modelKey, modelOf, state } from "./state";
+import { change, modelKey, modelOf, state, usual } from "./state";
 import { store } from "./store";
 import type { About, Method, Model, Picture, Progress } from "./types";
 
@@ -172,9 +172,10 @@ export async function begin(): Promise<void> {
   const found = await api.about();
   about.set(found);
   if (found.token) return;
-  const samples = found.samples.map((one) => ({ ...one, name: one.name.replace(/\.\w+$/, "") }));
+  const samples = found.samples.map((one) => ({ ...one, name: one.sample }));
   shelf.set([...samples, ...(await ownPictures())]);
-  const { model, pictures } = state.get();
-  change({ model: model || found.first, pictures: pictures.length ? pictures : samples.slice(0, 1).map((one) => one.name) });
+  usual.model = found.first;
+  usual.pictures = samples.slice(0, 1).map((one) => one.name);
+  change({});
   methods.set(await asked);
 }
