@@ -64,7 +64,8 @@ def values_of(one: dict[str, Any]) -> np.ndarray:
 
 @contextmanager
 def a_studio(**options: Any) -> Iterator[Server]:
-    with Server({"tiny": Given(lambda one=tiny(): one)}, **options).start() as server:
+    model = tiny()
+    with Server({"tiny": Given(lambda: model)}, **options).start() as server:
         yield server
 
 
