@@ -22,6 +22,8 @@ from tapetum.types import TapetumError
 
 MOST = 4
 """Largest number of networks that are held at a time; the one that was not used for longest goes first."""
+MOST_LOADING, LOOK_S = 2, 0.1
+"""Number of networks that are loaded at a time, and seconds between two looks whether one that waits was stopped."""
 FREE = 3
 """Replicas of a network that are kept for further jobs."""
 USUAL = "efficientnet_lite0"
@@ -75,7 +77,7 @@ class Networks:
         self._given = dict(given)
         self._shelves: OrderedDict[tuple[str, str], Shelf] = OrderedDict()
         self._loading: dict[tuple[str, str], threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._lock, self._loads = threading.Lock(), threading.BoundedSemaphore(MOST_LOADING)
         self.groups = self._groups()
         self._names = set(itertools.chain.from_iterable(self.groups.values()))
 
@@ -89,18 +91,17 @@ class Networks:
     def first(self) -> str:
         return next(iter(self._given), USUAL)
 
-    def shelf(self, name: str, weights: str = "default") -> Shelf:
-        """Returns a network's shelf; loads it if it is not there."""
+    def shelf(self, name: str, weights: str = "default", check: Callable[[], object] = lambda: None) -> Shelf:
+        """Returns a network's shelf; loads it if it is not there. `check` is called while others load, and may raise."""
         self.check(name, weights)
         key = name, weights
         with self._lock:
             alone = self._loading.setdefault(key, threading.Lock())
-        with alone:
-            with self._lock:
-                if key in self._shelves:
-                    self._shelves.move_to_end(key)
-                    return self._shelves[key]
-            shelf = Shelf(self._given[name].load() if name in self._given else loaded(name, weights, {}))
+        with _held(alone, check):
+            if (found := self.there(name, weights)) is not None:
+                return found
+            with _held(self._loads, check):
+                shelf = Shelf(self._given[name].load() if name in self._given else loaded(name, weights, {}))
             with self._lock:
                 self._shelves[key] = shelf
                 while len(self._shelves) > MOST:
@@ -126,7 +127,20 @@ class Networks:
     def there(self, name: str, weights: str) -> Shelf | None:
         """Returns a network's shelf if it is loaded."""
         with self._lock:
+            if (name, weights) in self._shelves:
+                self._shelves.move_to_end((name, weights))
             return self._shelves.get((name, weights))
+
+
+@contextmanager
+def _held(lock: threading.Lock | threading.BoundedSemaphore, check: Callable[[], object]) -> Iterator[None]:
+    """Holds a lock inside the block; looks while waiting for it whether the work was stopped."""
+    while not lock.acquire(timeout=LOOK_S):
+        check()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def facts_of(name: str, weights: str, model: VisionModel) -> dict[str, Any]:

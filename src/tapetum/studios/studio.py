@@ -30,7 +30,7 @@ from tapetum.studios.asking import Asked, ModelBody, RunBody
 from tapetum.studios.code import command_of, python_of
 from tapetum.studios.jobs import Job, Jobs
 from tapetum.studios.listening import Event
-from tapetum.studios.networks import Given, Networks, facts_of
+from tapetum.studios.networks import Given, Networks, Shelf, facts_of
 from tapetum.studios.pictures import Pictures
 from tapetum.studios.results import Results
 from tapetum.studios.values import as_json, live_maps, live_pictures
@@ -75,8 +75,8 @@ class Studio:
     # --- jobs
 
     def model_job(self, owner: str, body: ModelBody) -> Job:
-        def work(_: Job) -> bytes:
-            with self.networks.shelf(body.name, body.weights).lent() as model:
+        def work(job: Job) -> bytes:
+            with self._shelf(job, body.name, body.weights).lent() as model:
                 return _dumped(facts_of(body.name, body.weights, model))
 
         return Job(owner, f"{owner} model {body.name} {body.weights}", 0, work)
@@ -103,7 +103,7 @@ class Studio:
         self.networks.check(body.model, body.weights)
 
         def work(job: Job) -> bytes:
-            with self.networks.shelf(body.model, body.weights).lent() as model, noting():
+            with self._shelf(job, body.model, body.weights).lent() as model, noting():
                 with closed():
                     result = asked.answer(model, self.results)
                 return _zipped(asked, result, model, self._code(asked, model))
@@ -113,8 +113,7 @@ class Studio:
     def _answer(self, job: Job, asked: Asked) -> bytes:
         body, begun = asked.body, time.perf_counter()
         job.tell("started", {"seconds": self._seconds.get((body.model, body.method))})
-        with self.networks.shelf(body.model, body.weights).lent() as model, closed():
-            job.check()
+        with self._shelf(job, body.model, body.weights).lent() as model, closed():
             key = asked.key(model)
             if (answer := self.results.answer(key)) is not None:
                 return answer
@@ -132,6 +131,14 @@ class Studio:
         self._seconds[body.model, body.method] = seconds
         self.results.keep(key, answer, value)
         return answer
+
+    def _shelf(self, job: Job, name: str, weights: str) -> Shelf:
+        """Returns a network's shelf; while it is loaded, others have the processor."""
+        found = self.networks.there(name, weights)
+        if found is not None:
+            return found
+        with job.aside():
+            return self.networks.shelf(name, weights, job.check)
 
     def _code(self, asked: Asked, model: VisionModel) -> dict[str, str | None]:
         source = self.networks.source(asked.body.model, asked.body.weights)
