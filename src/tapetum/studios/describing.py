@@ -16,7 +16,7 @@ from tapetum.families.inspections import predict
 from tapetum.families.verdicts import judge
 from tapetum.figures.overlay import COVER
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL
-from tapetum.registry import NEEDED, Parameter, keywords, lookup, methods
+from tapetum.registry import NEEDED, Parameter, keywords, live, lookup, methods
 from tapetum.types import FourQuestions, MethodError, Range, Reduce, Takes
 
 HIDDEN = frozenset({"generator", "batch", "frames", "others", "method", "parameters", "run", "progress"})
@@ -48,6 +48,11 @@ class Askable:
     summary: str
     cite: str | None = None
     reduce: Reduce = "sum"
+
+    @property
+    def live(self) -> bool:
+        """Whether its pictures or maps can be watched while they are made."""
+        return self.name not in _BESIDE and live(lookup(self.name))
 
     @property
     def takes_target(self) -> bool:
@@ -103,7 +108,7 @@ def _described(one: Askable) -> dict[str, Any]:
         "question": one.question,
         "takes": one.takes,
         "target": one.takes_target,
-        "live": one.kind == "rendering" or any(p.name in ("n_samples", "n_masks") for p in one.own),
+        "live": one.live,
         "summary": one.summary,
         "help": _text(one.function),
         "cite": one.cite,

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Server:
             limit_concurrency=CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=3, proxy_headers=False,
             h11_max_incomplete_event_size=32_000, ws="none", http="h11", loop="asyncio",
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
+        self._server = _ending(uvicorn.Server(config), self.studio.close)
         self._thread: threading.Thread | None = None
 
     @property
@@ -138,6 +138,18 @@ class Server:
             "</iframe>"
             f'<p><a href="{escape(self.address)}" target="_blank">Open the studio in a window of its own</a></p>'
         )
+
+
+def _ending(server: Any, close: Callable[[], None]) -> Any:
+    """Returns the server; when it ends, `close` comes first, so that streams end with their jobs and not in the middle."""
+    shut_down = server.shutdown
+
+    async def shutdown(*given: Any, **named: Any) -> None:
+        await asyncio.to_thread(close)
+        await shut_down(*given, **named)
+
+    server.shutdown = shutdown
+    return server
 
 
 def _uvicorn() -> Any:

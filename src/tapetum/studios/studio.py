@@ -182,7 +182,7 @@ def _shows(asked: Asked) -> Callable[[Progress], Event | None] | None:
     def shown(event: Progress) -> Event | None:
         if event.so_far is None:
             return None
-        values, at = event.so_far(), {"done": event.done, "total": event.total}
+        values, at = event.so_far(), {"done": event.done, "total": event.total, "rows": list(event.rows)}
         if asked.method.kind == "rendering":
             return Event("picture", {**at, "pictures": live_pictures(values), "value": event.value})
         return Event("map", {**at, "maps": live_maps(values, asked.method.reduce)})
