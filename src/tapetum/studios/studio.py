@@ -30,7 +30,7 @@ from tapetum.studios.asking import Asked, ModelBody, RunBody
 from tapetum.studios.code import command_of, python_of
 from tapetum.studios.jobs import Job, Jobs
 from tapetum.studios.listening import Event
-from tapetum.studios.networks import Given, Networks, Shelf, facts_of
+from tapetum.studios.networks import Given, Networks, facts_of
 from tapetum.studios.pictures import Pictures
 from tapetum.studios.results import Results
 from tapetum.studios.values import as_json, live_maps, live_pictures
@@ -63,11 +63,13 @@ class Studio:
         self._seconds: dict[tuple[str, str], float] = {}
 
     def warm(self) -> None:
-        """Begins to load the first network, so that the first visitor need not wait for it."""
-        body = RunBody(model=self.networks.first, method="predict", pictures=[next(iter(self.pictures.samples))])
-        job = self.run_job("", body)
-        if isinstance(job, Job):
-            self.jobs.begin(job)
+        """Begins to load the first network and to look at its layers, so that the first visitor need not wait for it."""
+        name, picture = self.networks.first, next(iter(self.pictures.samples))
+        for method in ("predict", "grad_cam"):
+            job = self.run_job("", RunBody(model=name, method=method, pictures=[picture]))
+            if isinstance(job, Job):
+                self.jobs.begin(job)
+        self.jobs.begin(self.model_job("", ModelBody(name=name)))
 
     def close(self) -> None:
         self.jobs.close()
@@ -76,8 +78,7 @@ class Studio:
 
     def model_job(self, owner: str, body: ModelBody) -> Job:
         def work(job: Job) -> bytes:
-            with self._shelf(job, body.name, body.weights).lent() as model:
-                return _dumped(facts_of(body.name, body.weights, model))
+            return _dumped(facts_of(body.name, body.weights, self._model(job, body.name, body.weights)))
 
         return Job(owner, f"{owner} model {body.name} {body.weights}", 0, work)
 
@@ -85,8 +86,8 @@ class Studio:
         """Returns the job that answers a question, or the answer if it is known."""
         asked = Asked.of(body, self.pictures)
         self.networks.check(body.model, body.weights)
-        shelf = self.networks.there(body.model, body.weights)
-        if shelf is not None and (answer := self.results.answer(asked.key(shelf.model))) is not None:
+        model = self.networks.there(body.model, body.weights)
+        if model is not None and (answer := self.results.answer(asked.key(model))) is not None:
             return answer
 
         def work(job: Job) -> bytes:
@@ -103,7 +104,8 @@ class Studio:
         self.networks.check(body.model, body.weights)
 
         def work(job: Job) -> bytes:
-            with self._shelf(job, body.model, body.weights).lent() as model, noting():
+            model = self._model(job, body.model, body.weights)
+            with noting():
                 with closed():
                     result = asked.answer(model, self.results)
                 return _zipped(asked, result, model, self._code(asked, model))
@@ -113,7 +115,8 @@ class Studio:
     def _answer(self, job: Job, asked: Asked) -> bytes:
         body, begun = asked.body, time.perf_counter()
         job.tell("started", {"seconds": self._seconds.get((body.model, body.method))})
-        with self._shelf(job, body.model, body.weights).lent() as model, closed():
+        model = self._model(job, body.model, body.weights)
+        with closed():
             key = asked.key(model)
             if (answer := self.results.answer(key)) is not None:
                 return answer
@@ -132,13 +135,13 @@ class Studio:
         self.results.keep(key, answer, value)
         return answer
 
-    def _shelf(self, job: Job, name: str, weights: str) -> Shelf:
-        """Returns a network's shelf; while it is loaded, others have the processor."""
+    def _model(self, job: Job, name: str, weights: str) -> VisionModel:
+        """Returns a network; while it is loaded, others have the processor."""
         found = self.networks.there(name, weights)
         if found is not None:
             return found
         with job.aside():
-            return self.networks.shelf(name, weights, job.check)
+            return self.networks.model(name, weights, job.check)
 
     def _code(self, asked: Asked, model: VisionModel) -> dict[str, str | None]:
         source = self.networks.source(asked.body.model, asked.body.weights)
@@ -150,8 +153,8 @@ class Studio:
         """Returns the part of a picture that a network saw, as PNG."""
         picture = self.pictures[name]
         self.networks.check(model, weights)
-        with self.networks.shelf(model, weights).lent() as network:
-            pixels = network.denormalize(network.preprocess(picture.data))
+        network = self.networks.model(model, weights)
+        pixels = network.denormalize(network.preprocess(picture.data))
         file = io.BytesIO()
         Image.fromarray(to_uint8(pixels)).save(file, "PNG")
         return file.getvalue()
