@@ -73,7 +73,7 @@ export function Card({ column, run, row, verdict, judging, models, alone, name }
         {one?.words && !stale && !so_far && (alone || !verdict) && <p class={alone ? "says" : "note"}>{capital(one.words)}.</p>}
         {verdict && !stale ? <Hold verdict={verdict} open={alone} /> : judging && !stale && <p class="note judging">Does it hold? Comparing with random maps …</p>}
         {run.result && run.answered && <Chrome ask={run.answered} result={run.result} row={row} model={model} settings>
-          {method?.lesson && <span class="note" title={`tapetum lesson ${method.lesson.number}`}>Lesson {method.lesson.number}</span>}
+          {method?.lesson && <span class="note" title={`${method.lesson.title}: tapetum lesson ${method.lesson.number}`}>Lesson {method.lesson.number}</span>}
         </Chrome>}
       </figcaption>
     </figure>

@@ -84,9 +84,14 @@ function methodGroups(model: Model | null, chosen: string[]): Group[] {
   }));
 }
 
+/** Settings with which a slow method begins here: less exact than by itself, and there in seconds. Both are in its settings and code. */
+const QUICK: Record<string, Record<string, number>> = { rise: { n_masks: 1000 } };
+
 export function toggleMethod(name: string): void {
-  const { methods: now } = state.get();
-  change({ methods: now.includes(name) ? now.filter((one) => one !== name) : [...now, name] });
+  const { methods: now, parameters } = state.get();
+  if (now.includes(name)) return change({ methods: now.filter((one) => one !== name) });
+  const quick = QUICK[name] && !parameters[name] ? { ...parameters, [name]: QUICK[name] } : parameters;
+  change({ methods: [...now, name], parameters: quick });
 }
 
 function MethodChips({ model }: { model: Model | null }) {

@@ -98,7 +98,8 @@ export async function add(files: (File | Blob)[], show = true): Promise<Picture[
       sent.push(picture);
       said.set(null);
     } catch (error) {
-      say(`${name}: ${(error as Error).message}`, true);
+      const { message } = error as Error;
+      say(message.startsWith(name) ? message : `${name}: ${message}`, true);
     }
   }
   if (show && sent.length) change({ pictures: sent.map((one) => one.id).slice(0, 6), edited: "" }, true);
