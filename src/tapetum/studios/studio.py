@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from tapetum.data.images import to_uint8
-from tapetum.figures.overlay import picture
+from tapetum.figures.overlay import picture as drawn
 from tapetum.files import closed
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import noting
@@ -31,7 +31,7 @@ from tapetum.studios.code import command_of, python_of
 from tapetum.studios.jobs import Job, Jobs
 from tapetum.studios.listening import Event
 from tapetum.studios.networks import Given, Networks, Shelf, facts_of
-from tapetum.studios.pictures import Pictures
+from tapetum.studios.pictures import Picture, Pictures
 from tapetum.studios.results import Results
 from tapetum.studios.values import as_json, live_maps, live_pictures
 from tapetum.types import Attribution, Run
@@ -83,7 +83,7 @@ class Studio:
 
     def run_job(self, owner: str, body: RunBody) -> Job | bytes:
         """Returns the job that answers a question, or the answer if it is known."""
-        asked = Asked.of(body, self.pictures)
+        asked = Asked.of(body, self.pictures.of(owner))
         self.networks.check(body.model, body.weights)
         shelf = self.networks.there(body.model, body.weights)
         if shelf is not None and (answer := self.results.answer(asked.key(shelf.model))) is not None:
@@ -99,7 +99,7 @@ class Studio:
         return job
 
     def export_job(self, owner: str, body: RunBody) -> Job:
-        asked = Asked.of(body, self.pictures)
+        asked = Asked.of(body, self.pictures.of(owner))
         self.networks.check(body.model, body.weights)
 
         def work(job: Job) -> bytes:
@@ -146,19 +146,28 @@ class Studio:
 
     # --- pictures and files
 
-    def seen(self, name: str, model: str, weights: str) -> bytes:
-        """Returns the part of a picture that a network saw, as PNG."""
-        picture = self.pictures[name]
+    def seen_job(self, owner: str, name: str, model: str, weights: str) -> Job | bytes:
+        """Returns the part of a picture that a network saw, as PNG, or, where the network has to be loaded, the job for it."""
+        picture = self.pictures.get(owner, name)
         self.networks.check(model, weights)
-        with self.networks.shelf(model, weights).lent() as network:
+        if (shelf := self.networks.there(model, weights)) is not None:
+            return self._seen(shelf, picture)
+
+        def work(job: Job) -> bytes:
+            return self._seen(self._shelf(job, model, weights), picture)
+
+        return Job(owner, f"seen {name} {model} {weights}", 0, work)
+
+    def _seen(self, shelf: Shelf, picture: Picture) -> bytes:
+        with shelf.lent() as network, self.pictures.decoding:
             pixels = network.denormalize(network.preprocess(picture.data))
         file = io.BytesIO()
         Image.fromarray(to_uint8(pixels)).save(file, "PNG")
         return file.getvalue()
 
-    @property
-    def reports(self) -> list[dict[str, str]]:
-        return [{"title": one.parent.name, "address": f"reports/{i}"} for i, one in enumerate(self._reports)]
+    def reports(self, key: str = "") -> list[dict[str, str]]:
+        """Returns titles and addresses of the reports; `key` is part of the addresses."""
+        return [{"title": one.parent.name, "address": f"reports/{key}{i}"} for i, one in enumerate(self._reports)]
 
     def file(self, path: str, site: Path) -> site_files.Answer | None:
         """Returns a file of the page, of the atlas or a report."""
@@ -221,7 +230,7 @@ def _write_pictures(folder: Path, asked: Asked, result: Any, model: VisionModel)
     if isinstance(result.value, Attribution):
         seen = model.denormalize(model.preprocess([one.data for one in asked.pictures]))
         for row, name in enumerate(names):
-            pixels = picture(result.value, seen[row].cpu(), row)
+            pixels = drawn(result.value, seen[row].cpu(), row)
             write_picture(folder / f"{row + 1}-{safe_name(Path(name).stem)}.png", pixels, origin, file=name, row=row, on="crop")
     else:
         (folder / "figure.png").write_bytes(png(result))
