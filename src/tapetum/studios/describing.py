@@ -26,6 +26,7 @@ MOST = {
     "size": 512, "n_steps": 2048, "n_samples": 2000, "n_masks": 16_000, "diversity": 9, "k": 4096, "longest_px": 1024,
     "n_segments": 1000, "n_views": 32, "n_images": 16, "n_designs": 512, "n_groups": 32, "crop_px": 1024, "seeds": 32,
     "steps": 64, "n": 64, "side": 1024, "candidates": 100, "n_octaves": 12, "cells": 64, "n_sizes": 64, "bins": 1000,
+    "seed": 2**31 - 1,
 }  # fmt: skip
 """Largest values in a studio, where several people share one machine; Python and the command line have none of these limits."""
 

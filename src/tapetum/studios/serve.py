@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import socket
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tapetum.border.subjects import as_model
+from tapetum.files import shown
 from tapetum.studios.networks import Given
 from tapetum.types import ModelLike, TapetumError
 
@@ -74,24 +76,25 @@ class Server:
     ) -> None:
         uvicorn = _uvicorn()
         from tapetum.studios.app import application
+        from tapetum.studios.connections import Impatient
         from tapetum.studios.guarding import LOCAL, Guard
         from tapetum.studios.studio import Studio
 
         local = host in LOOPBACK and address is None
         self.token = token or (None if local else secrets.token_urlsafe(24))
-        self._public = address
-        self._socket = _listening(host, port)
-        self.host, self.port = host, int(self._socket.getsockname()[1])
+        self._public = None if address is None else f"{address.rstrip('/')}/"
         names = {*LOCAL, f"[{host}]" if ":" in host else host}
         if address is not None:
-            names.add(urlsplit(address).netloc.rpartition("@")[2].partition(":")[0].lower())
+            names.add(_host_of(address))
         everywhere = host in ("0.0.0.0", "::", "")
-        guard = Guard(frozenset() if everywhere and address is None else frozenset(names), self.token, embedders)
+        guard = Guard(frozenset() if everywhere and address is None else frozenset(names), self.token, self._public, embedders)
         self.studio = Studio(given, atlas=_site_of(atlas), reports=list(map(_report, reports)))
+        self._socket = _listening(host, port)
+        self.host, self.port = host, int(self._socket.getsockname()[1])
         config = uvicorn.Config(
             application(self.studio, guard), log_level="warning", access_log=False, server_header=False,
             limit_concurrency=CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=3, proxy_headers=False,
-            h11_max_incomplete_event_size=32_000, ws="none", http="h11", loop="asyncio",
+            h11_max_incomplete_event_size=32_000, ws="none", http=Impatient, loop="asyncio",
         )  # fmt: skip
         self._server = _ending(uvicorn.Server(config), self.studio.close)
         self._thread: threading.Thread | None = None
@@ -117,6 +120,7 @@ class Server:
     def close(self) -> None:
         """Ends the studio: stops its jobs and closes its connections."""
         self._server.should_exit = True
+        self.studio.close()  # streams end, and need not be cut off
         if self._thread is not None:
             self._thread.join(30)
         self._socket.close()
@@ -169,6 +173,15 @@ def _listening(host: str, port: int) -> socket.socket:
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise TapetumError(f"{host}:{port} cannot be used ({why}); give another --port, or --port 0 for any") from error
+
+
+def _host_of(address: str) -> str:
+    with contextlib.suppress(ValueError):  # of a bracket without its other
+        parts = urlsplit(address)
+        plain = address.isprintable() and parts.scheme in ("http", "https") and not parts.query and not parts.fragment
+        if plain and parts.hostname:
+            return f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    raise TapetumError(f"an address is one such as https://hub.org/user/me/proxy/7860/, not {shown(address)}")
 
 
 def _site_of(atlas: str | Path | None) -> Path | None:

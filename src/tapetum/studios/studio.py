@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from tapetum.data.images import to_uint8
-from tapetum.figures.overlay import picture
+from tapetum.figures.overlay import picture as drawn
 from tapetum.files import closed
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import noting
@@ -31,7 +31,7 @@ from tapetum.studios.code import command_of, python_of
 from tapetum.studios.jobs import Job, Jobs
 from tapetum.studios.listening import Event
 from tapetum.studios.networks import Given, Networks, facts_of
-from tapetum.studios.pictures import Pictures
+from tapetum.studios.pictures import Picture, Pictures
 from tapetum.studios.results import Results
 from tapetum.studios.values import as_json, live_maps, live_pictures
 from tapetum.types import Attribution, Run
@@ -84,7 +84,7 @@ class Studio:
 
     def run_job(self, owner: str, body: RunBody) -> Job | bytes:
         """Returns the job that answers a question, or the answer if it is known."""
-        asked = Asked.of(body, self.pictures)
+        asked = Asked.of(body, self.pictures.of(owner))
         self.networks.check(body.model, body.weights)
         model = self.networks.there(body.model, body.weights)
         if model is not None and (answer := self.results.answer(asked.key(model))) is not None:
@@ -100,7 +100,7 @@ class Studio:
         return job
 
     def export_job(self, owner: str, body: RunBody) -> Job:
-        asked = Asked.of(body, self.pictures)
+        asked = Asked.of(body, self.pictures.of(owner))
         self.networks.check(body.model, body.weights)
 
         def work(job: Job) -> bytes:
@@ -149,19 +149,28 @@ class Studio:
 
     # --- pictures and files
 
-    def seen(self, name: str, model: str, weights: str) -> bytes:
-        """Returns the part of a picture that a network saw, as PNG."""
-        picture = self.pictures[name]
+    def seen_job(self, owner: str, name: str, model: str, weights: str) -> Job | bytes:
+        """Returns the part of a picture that a network saw, as PNG, or, where the network has to be loaded, the job for it."""
+        picture = self.pictures.get(owner, name)
         self.networks.check(model, weights)
-        network = self.networks.model(model, weights)
-        pixels = network.denormalize(network.preprocess(picture.data))
+        if (network := self.networks.there(model, weights)) is not None:
+            return self._seen(network, picture)
+
+        def work(job: Job) -> bytes:
+            return self._seen(self._model(job, model, weights), picture)
+
+        return Job(owner, f"seen {name} {model} {weights}", 0, work)
+
+    def _seen(self, network: VisionModel, picture: Picture) -> bytes:
+        with self.pictures.decoding:
+            pixels = network.denormalize(network.preprocess(picture.data))
         file = io.BytesIO()
         Image.fromarray(to_uint8(pixels)).save(file, "PNG")
         return file.getvalue()
 
-    @property
-    def reports(self) -> list[dict[str, str]]:
-        return [{"title": one.parent.name, "address": f"reports/{i}"} for i, one in enumerate(self._reports)]
+    def reports(self, key: str = "") -> list[dict[str, str]]:
+        """Returns titles and addresses of the reports; `key` is part of the addresses."""
+        return [{"title": one.parent.name, "address": f"reports/{key}{i}"} for i, one in enumerate(self._reports)]
 
     def file(self, path: str, site: Path) -> site_files.Answer | None:
         """Returns a file of the page, of the atlas or a report."""
@@ -224,7 +233,7 @@ def _write_pictures(folder: Path, asked: Asked, result: Any, model: VisionModel)
     if isinstance(result.value, Attribution):
         seen = model.denormalize(model.preprocess([one.data for one in asked.pictures]))
         for row, name in enumerate(names):
-            pixels = picture(result.value, seen[row].cpu(), row)
+            pixels = drawn(result.value, seen[row].cpu(), row)
             write_picture(folder / f"{row + 1}-{safe_name(Path(name).stem)}.png", pixels, origin, file=name, row=row, on="crop")
     else:
         (folder / "figure.png").write_bytes(png(result))
