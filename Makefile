@@ -34,8 +34,8 @@ check: format-check lint types layers test ## format, lint, types, import layers
 bench: .venv/.dev ## benchmarks against the peers, as ratios
 	$(BIN)/python -m benchmarks
 
-web: ## the atlas's pages from their TypeScript (needs node and npm; users do not)
-	cd web/atlas && npm ci --no-audit --no-fund && npm run build
+web: ## the pages of the atlas and the studio from their TypeScript (needs node and npm; users do not)
+	cd web && npm ci --no-audit --no-fund && npm run build
 
 lessons: .venv/.dev ## the course: executes the lessons that changed, builds the site (LESSON_FAST=1: smaller numbers; N=6: only lesson 6)
 	$(BIN)/python docs/builder/build.py --lessons $(N)

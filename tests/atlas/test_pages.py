@@ -161,6 +161,21 @@ def search(page: Any, text: str) -> None:
     page.wait_for_function("text => document.title.startsWith(`Search: ${text}`)", arg=text)
 
 
+def test_what_is_typed_right_after_enter_stays(go: Any) -> None:
+    """The address changes a moment after Enter; the box then must not go back to what was asked."""
+    page = go()
+    box = page.get_by_label("Search units")
+    box.fill("blocks")
+    box.evaluate("box => { box.form.requestSubmit(); box.value = 'max > 6'; }")  # before the address is heard of
+    page.wait_for_function("document.title.startsWith('Search: blocks')")
+    assert box.input_value() == "max > 6"
+    box.press("Enter")
+    page.wait_for_function("document.title.startsWith('Search: max > 6')")
+    page.go_back()
+    page.wait_for_function("document.title.startsWith('Search: blocks')")
+    assert box.input_value() == "blocks"
+
+
 def test_search_finds_units_layers_pictures_and_statistics(go: Any, made: Made) -> None:
     page = go()
     box = page.get_by_label("Search units")

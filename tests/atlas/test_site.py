@@ -12,7 +12,7 @@ from tapetum.figures.theme import DARK, LIGHT, css_variables
 
 
 def test_pages_have_the_colors_of_the_theme() -> None:
-    style = (Path(__file__).parents[2] / "web/atlas/src/style.css").read_text(encoding="utf-8")
+    style = (Path(__file__).parents[2] / "web/shared/theme.css").read_text(encoding="utf-8")
     for palette in (LIGHT, DARK):
         assert css_variables(palette) in style
 

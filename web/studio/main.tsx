@@ -1,0 +1,163 @@
+// The studio: looks into a model with one's hands.
+
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import "../shared/theme.css";
+import "./canvas/canvas.css";
+import "./style.css";
+import { useToken } from "./api";
+import { exposed } from "./canvas/exposed";
+import { ModelPick } from "./choices";
+import { Found } from "./found";
+import { History } from "./history";
+import { LooksFor } from "./looks";
+import { Mattered } from "./mattered";
+import { Pins } from "./pins";
+import { Shelf, useDrops } from "./shelf";
+import { change, embedded, state } from "./state";
+import { beginTour, Tour } from "./tour";
+import { Trust } from "./trust";
+import type { Question } from "./types";
+import { about, begin, said, useModel } from "./world";
+import { Bar } from "./working";
+
+interface Tab {
+  id: Question;
+  title: string;
+  question: string;
+  component: () => preact.JSX.Element;
+}
+
+const TABS: Tab[] = [
+  { id: "looks_for", title: "Looks for", question: "What does a unit look for?", component: LooksFor },
+  { id: "found", title: "Found", question: "What did the model find in the picture?", component: Found },
+  { id: "mattered", title: "Mattered", question: "What mattered for the answer?", component: Mattered },
+  { id: "trust", title: "Trust", question: "Do the explanations hold?", component: Trust },
+];
+
+function useKeys(): void {
+  useEffect(() => {
+    const press = (event: KeyboardEvent) => {
+      if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
+      if ((event.target as HTMLElement).closest("input, select, textarea, [role=application], canvas")) return;
+      const tab = TABS[Number(event.key) - 1];
+      if (tab) change({ tab: tab.id }, true);
+    };
+    addEventListener("keydown", press);
+    return () => removeEventListener("keydown", press);
+  }, []);
+}
+
+function Header() {
+  const now = state.use();
+  const known = useModel(now.model);
+  const other = useModel(now.other);
+  const loading = [known, other].find((one) => one && !one.model && !one.message);
+  return (
+    <header class="top">
+      <span class="mark">tapetum <span>studio</span></span>
+      <ModelPick label="Model" value={now.model} set={(model) => change({ model, other: now.other === model ? "" : now.other }, true)} />
+      <ModelPick label="Compare with another model" value={now.other} none set={(other) => change({ other: other === now.model ? "" : other }, true)} />
+      {loading && <span class="loading note" role="status">Reading the model <Bar progress={loading.progress} /></span>}
+      <span class="end"><button type="button" class="quiet-button" onClick={beginTour}>Tour</button></span>
+    </header>
+  );
+}
+
+function Tabs() {
+  const { tab } = state.use();
+  return (
+    <nav class="tabs" aria-label="Questions">
+      {TABS.map((one, i) => (
+        <button type="button" key={one.id} aria-current={one.id === tab ? "page" : undefined} title={`${one.question} (key ${i + 1})`} onClick={() => change({ tab: one.id }, true)}>
+          {one.title}
+        </button>
+      ))}
+    </nav>
+  );
+}
+
+/** What was just done, or refused. */
+function Said() {
+  const now = said.use();
+  useEffect(() => {
+    if (!now || now.wrong) return;
+    const timer = setTimeout(() => said.set(null), 4000);
+    return () => clearTimeout(timer);
+  }, [now]);
+  return (
+    <div class={`said-of ${now?.wrong ? "wrong" : ""} ${now ? "" : "empty"}`} role={now?.wrong ? "alert" : "status"}>
+      {now && <><span>{now.text}</span> <button type="button" class="plain close" aria-label="Close" onClick={() => said.set(null)}>×</button></>}
+    </div>
+  );
+}
+
+function App() {
+  const { tab } = state.use();
+  const over = useDrops();
+  useKeys();
+  const one = TABS.find(({ id }) => id === tab)!;
+  useEffect(() => void (document.title = `${one.title} · tapetum studio`), [tab]);
+  const Shown = one.component;
+  return (
+    <div class={`studio ${embedded ? "embedded" : ""} ${over ? "over" : ""}`}>
+      {!embedded && <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the result</a>}
+      {!embedded && <Header />}
+      {!embedded && <Tabs />}
+      <div class="desk">
+        <Shelf />
+        <main id="main" tabIndex={-1} key={tab}><h1 class="unseen">{one.question}</h1><Shown /></main>
+      </div>
+      {!embedded && <Pins />}
+      {!embedded && <History />}
+      {!embedded && <Tour />}
+      <Said />
+    </div>
+  );
+}
+
+/** The server wants a token, which it printed when it began. */
+function Token() {
+  const [text, set] = useState("");
+  const enter = (event: Event) => {
+    event.preventDefault();
+    useToken(text.trim());
+    void open();
+  };
+  return (
+    <main class="refusal">
+      <h1>This studio asks for a token</h1>
+      <p>It stands in the address that <code>tapetum studio</code> printed.</p>
+      <form class="row-of" onSubmit={enter}>
+        <input type="password" aria-label="Token" value={text} onInput={(event) => set(event.currentTarget.value)} autocomplete="off" />
+        <button type="submit" class="strong">Open</button>
+      </form>
+    </main>
+  );
+}
+
+declare global {
+  interface Window {
+    tapetumStudio: typeof exposed;
+  }
+}
+window.tapetumStudio = exposed;
+
+const root = document.getElementById("studio")!;
+
+async function open(): Promise<void> {
+  try {
+    const asked = begin();
+    await new Promise<void>((resolve, reject) => {
+      const end = about.follow(() => (end(), resolve()));
+      asked.catch(reject);
+    });
+    render(about.get()!.token ? <Token /> : <App />, root);
+    await asked;
+  } catch (error) {
+    const retry = () => void open();
+    render(<main class="refusal"><h1>The studio does not answer</h1><p role="alert">{(error as Error).message}</p><button type="button" onClick={retry}>Try again</button></main>, root);
+  }
+}
+
+void open();
