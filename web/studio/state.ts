@@ -1,6 +1,7 @@
 // The page's state, all of it in its address: whoever has the link sees the same.
 
 import { parse } from "../shared/address";
+import { host } from "./host";
 import { store } from "./store";
 import type { Ask, Question, Value } from "./types";
 
@@ -128,7 +129,7 @@ export function stateOf(hash: string): State {
   };
 }
 
-export const state = store(stateOf(location.hash));
+export const state = store(stateOf(host?.address ?? location.hash));
 export const embedded = new URLSearchParams(location.search).get("embed") === "1";
 
 /** Changes the state and the address; `step`: a new entry of the browser's history, which Back undoes. */
@@ -136,7 +137,8 @@ export function change(patch: Partial<State>, step = false): void {
   const next = { ...state.get(), ...patch };
   const to = address(next);
   try {
-    if (to !== location.hash) history[step ? "pushState" : "replaceState"](null, "", to);
+    if (host) host.keep(to);
+    else if (to !== location.hash) history[step ? "pushState" : "replaceState"](null, "", to);
   } catch {
     // Safari allows a hundred a half minute; the address then says what was a moment ago
   }
