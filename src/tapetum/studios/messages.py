@@ -85,7 +85,8 @@ class Exchanges:
         scope = _scope(message)
         if scope is None or len(self._asked) >= MOST_AT_ONCE:
             text = b'{"message": "this is no request, or too many are open; close some views", "kind": "Busy"}'
-            return self.send({"id": name, "status": 429, "headers": {"content-type": "application/json"}, "more": False}, text)
+            self.send({"id": name, "status": 429, "headers": {"content-type": "application/json"}, "more": False}, text)
+            return
         one = self._asked[name] = _Exchange(name, self)
         one.body(piece, bool(message.get("more")))
         one.task = self._loop.create_task(one.run(scope))
@@ -115,8 +116,8 @@ class _Exchange:
 
     def body(self, piece: bytes, more: bool) -> None:
         self._size += len(piece)
-        if self._size > MOST_BYTES + PIECE_BYTES:  # the application refuses at its own limit, if it still reads
-            return self.gone()
+        if self._size > MOST_BYTES + 2 * PIECE_BYTES:
+            return  # the application refuses at its own limit, which it has then passed
         self._heard.put_nowait({"type": "http.request", "body": piece, "more_body": more})
 
     def gone(self) -> None:
@@ -152,17 +153,26 @@ class _Exchange:
 
     async def _may_send(self) -> bool:
         """Waits for room on the way to the page; False, with the request ended, where the page gives no sign."""
-        for patient in (True, False):
-            try:
-                await asyncio.wait_for(self.room.acquire(), QUIET_S)
-                return True
-            except TimeoutError:
-                if patient:  # the page may have said something to a thread that computes
-                    free, loop = asyncio.Event(), asyncio.get_running_loop()
-                    self.all.when_free(lambda: loop.call_soon_threadsafe(free.set))
-                    await free.wait()
+        if await self._room():
+            return True
+        await self._until_free()
+        if await self._room():
+            return True
         self.gone()
         return False
+
+    async def _room(self) -> bool:
+        try:
+            await asyncio.wait_for(self.room.acquire(), QUIET_S)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _until_free(self) -> None:
+        """Waits until the page is heard: it may have said something to a thread that computes."""
+        free, loop = asyncio.Event(), asyncio.get_running_loop()
+        self.all.when_free(lambda: loop.call_soon_threadsafe(free.set))
+        await free.wait()
 
 
 def _scope(message: Mapping[str, Any]) -> dict[str, Any] | None:
