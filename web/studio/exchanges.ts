@@ -60,7 +60,7 @@ export class Exchanges {
         this.open.delete(id);
         into?.close();
       });
-      this.ask(id, { method, path, headers }, bytes);
+      this.ask(id, { method, path, headers: { ...headers, "Content-Length": String(bytes.length) } }, bytes);
     });
   };
 

@@ -13,13 +13,24 @@ const skeleton = (nonce: string) =>
   `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="${policy(nonce)}">` +
   '<meta name="color-scheme" content="light dark"><title>tapetum studio</title></head><body><div id="studio"></div></body></html>';
 
-/** Is what lies behind an element dark? The page then is, too. */
+/** Is what lies behind an element dark? The page then is, too: notebooks have themes of their own. */
 function darkBehind(element: Element | null): boolean {
   for (let at = element; at; at = at.parentElement ?? (at.getRootNode() as ShadowRoot).host ?? null) {
     const [red = 0, green = 0, blue = 0, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
     if (alpha > 0.5) return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
   }
   return matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+/** Shows the page in dark or light colours, whatever the system prefers. */
+function colour(page: Document, dark: boolean): void {
+  page.documentElement.style.colorScheme = dark ? "dark" : "light";
+  for (const { cssRules } of page.styleSheets) {
+    for (const rule of cssRules) {
+      const media = (rule as CSSMediaRule).media?.mediaText ?? "";
+      if (/prefers-color-scheme|^(not )?all$/.test(media)) (rule as CSSMediaRule).media.mediaText = dark ? "all" : "not all";
+    }
+  }
 }
 
 async function open(frame: HTMLIFrameElement, model: Model, nonce: string): Promise<void> {
@@ -47,6 +58,7 @@ async function open(frame: HTMLIFrameElement, model: Model, nonce: string): Prom
     element.nonce = nonce;
     element.textContent = text!;
     (tag === "style" ? page.head : page.body).append(element);
+    if (tag === "style") colour(page, darkBehind(frame.parentElement));
   }
 }
 
@@ -59,8 +71,9 @@ function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   frame.srcdoc = skeleton(nonce);
   frame.addEventListener("load", () => void open(frame, model, nonce));
   el.append(frame);
-  frame.style.colorScheme = darkBehind(el) ? "dark" : "light";
-  return () => frame.remove();
+  const themes = new MutationObserver(() => frame.contentDocument && colour(frame.contentDocument, darkBehind(el)));
+  for (const element of [document.documentElement, document.body]) themes.observe(element, { attributes: true });
+  return () => (themes.disconnect(), frame.remove());
 }
 
 export default { render };

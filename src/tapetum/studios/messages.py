@@ -163,7 +163,8 @@ class _Exchange:
 
     async def _room(self) -> bool:
         try:
-            await asyncio.wait_for(self.room.acquire(), QUIET_S)
+            async with asyncio.timeout(QUIET_S):
+                await self.room.acquire()
         except TimeoutError:
             return False
         return True

@@ -179,7 +179,9 @@ class Server:
         data, _ = self.explorer._repr_mimebundle_() or ({}, {})
         return {**data, "text/plain": repr(self)}
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        if explorable():
+            return None
         place, _, token = self.address.partition("#")
         inside = f"{place}?embed=1" + (f"#{token}" if token else "")
         return (

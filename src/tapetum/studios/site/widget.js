@@ -40,7 +40,10 @@ var e = 1e6, t = () => Array.from(crypto.getRandomValues(/* @__PURE__ */ new Uin
 			}), this.ask(o, {
 				method: t,
 				path: e,
-				headers: n
+				headers: {
+					...n,
+					"Content-Length": String(a.length)
+				}
 			}, a);
 		});
 	};
@@ -72,27 +75,37 @@ function s(e) {
 	}
 	return matchMedia("(prefers-color-scheme: dark)").matches;
 }
-async function c(e, t, a) {
-	let o = e.contentWindow, { document: s } = o, c = s.getElementById("studio"), l = new n(t, o);
-	o.addEventListener("pagehide", l.leave);
-	let u = setTimeout(() => c.textContent = i, r), [d, f] = await Promise.all(["studio.css", "studio.js"].map((e) => l.fetch(e).then((e) => e.text())));
-	clearTimeout(u), c.textContent = "";
-	let p;
-	o.tapetumHost = {
-		fetch: l.fetch,
-		address: String(t.get("address") ?? ""),
-		keep(e) {
-			t.set("address", e), clearTimeout(p), p = setTimeout(() => t.save_changes(), 500);
-		}
-	};
-	for (let [e, t] of [["style", d], ["script", f]]) {
-		let n = s.createElement(e);
-		n.nonce = a, n.textContent = t, (e === "style" ? s.head : s.body).append(n);
+function c(e, t) {
+	e.documentElement.style.colorScheme = t ? "dark" : "light";
+	for (let { cssRules: n } of e.styleSheets) for (let e of n) {
+		let n = e.media?.mediaText ?? "";
+		/prefers-color-scheme|^(not )?all$/.test(n) && (e.media.mediaText = t ? "all" : "not all");
 	}
 }
-function l({ model: e, el: n }) {
-	let r = document.createElement("iframe"), i = t();
-	return r.title = "tapetum studio", r.allow = "camera; clipboard-write; fullscreen", r.style.cssText = `display: block; width: 100%; height: ${Number(e.get("height_px"))}px; min-height: 20rem; border: 0; resize: vertical; overflow: hidden`, r.srcdoc = o(i), r.addEventListener("load", () => void c(r, e, i)), n.append(r), r.style.colorScheme = s(n) ? "dark" : "light", () => r.remove();
+async function l(e, t, a) {
+	let o = e.contentWindow, { document: l } = o, u = l.getElementById("studio"), d = new n(t, o);
+	o.addEventListener("pagehide", d.leave);
+	let f = setTimeout(() => u.textContent = i, r), [p, m] = await Promise.all(["studio.css", "studio.js"].map((e) => d.fetch(e).then((e) => e.text())));
+	clearTimeout(f), u.textContent = "";
+	let h;
+	o.tapetumHost = {
+		fetch: d.fetch,
+		address: String(t.get("address") ?? ""),
+		keep(e) {
+			t.set("address", e), clearTimeout(h), h = setTimeout(() => t.save_changes(), 500);
+		}
+	};
+	for (let [t, n] of [["style", p], ["script", m]]) {
+		let r = l.createElement(t);
+		r.nonce = a, r.textContent = n, (t === "style" ? l.head : l.body).append(r), t === "style" && c(l, s(e.parentElement));
+	}
 }
-var u = { render: l };
-export { u as default };
+function u({ model: e, el: n }) {
+	let r = document.createElement("iframe"), i = t();
+	r.title = "tapetum studio", r.allow = "camera; clipboard-write; fullscreen", r.style.cssText = `display: block; width: 100%; height: ${Number(e.get("height_px"))}px; min-height: 20rem; border: 0; resize: vertical; overflow: hidden`, r.srcdoc = o(i), r.addEventListener("load", () => void l(r, e, i)), n.append(r);
+	let a = new MutationObserver(() => r.contentDocument && c(r.contentDocument, s(n)));
+	for (let e of [document.documentElement, document.body]) a.observe(e, { attributes: !0 });
+	return () => (a.disconnect(), r.remove());
+}
+var d = { render: u };
+export { d as default };
