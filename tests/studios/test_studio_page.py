@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from watching import watched
 
 from tapetum.studios.serve import Server
-from watching import watched
 
 pytestmark = pytest.mark.browser
 
@@ -116,7 +116,8 @@ def test_the_picture_is_changed_by_hand_and_the_answer_follows(visit: Visit) -> 
     page.get_by_role("heading", name="Before and after").wait_for()
     maps(page, 2)
     before, after = page.locator(".answers .value s").first.inner_text(), page.locator(".answers .value").first.inner_text()
-    assert before and after
+    assert before
+    assert after
     page.reload()
     maps(page, 2)  # both pictures are kept in the browser
 
