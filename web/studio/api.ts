@@ -5,14 +5,20 @@ import type { About, Events, Method, Picture } from "./types";
 
 /** A refusal of the server, in its words. */
 export class Refused extends Error {
-  constructor(message: string, readonly kind: string, readonly status: number) {
+  constructor(
+    message: string,
+    readonly kind: string,
+    readonly status: number,
+  ) {
     super(message);
   }
 }
 
 function random(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(18));
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_");
 }
 
 /** A value kept in the browser; where that is forbidden, for as long as the page is open. */
@@ -50,7 +56,9 @@ export function useToken(text: string): void {
 }
 
 const headers = (more: Record<string, string> = {}) => ({
-  "X-Tapetum-Client": client, ...(token ? { Authorization: `Bearer ${token}` } : {}), ...more,
+  "X-Tapetum-Client": client,
+  ...(token ? { Authorization: `Bearer ${token}` } : {}),
+  ...more,
 });
 
 async function refusal(reply: Response): Promise<Refused> {
@@ -103,7 +111,9 @@ export async function stream(path: string, body: unknown, heard: Heard, signal: 
   const decoder = new TextDecoder();
   let held = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: Error) => {
+      throw error.name === "AbortError" ? error : new Refused("The connection to the studio broke off; ask again.", "Away", 0);
+    });
     if (done) return;
     held += decoder.decode(value, { stream: true });
     const blocks = held.split("\n\n");

@@ -9,7 +9,10 @@ import { nameOf, shelf } from "./world";
 /** Words of a parameter's name: "n_steps" as "steps", "radius_px" as "radius (px)". */
 export function nameOfParameter(name: string): string {
   const unit = /_(px|deg|s)$/.exec(name);
-  const words = name.replace(/^n_/, "").replace(/_(px|deg|s)$/, "").replaceAll("_", " ");
+  const words = name
+    .replace(/^n_/, "")
+    .replace(/_(px|deg|s)$/, "")
+    .replaceAll("_", " ");
   return unit ? `${words} (${unit[1]})` : words;
 }
 
@@ -29,13 +32,22 @@ function NumberField({ of, value, set }: FieldProps) {
     if (given === "") return (refuse(""), set(of.default));
     const whole = of.type === "int" && !Number.isInteger(number);
     const out = (of.low !== null && number < of.low) || (of.high !== null && number > of.high);
-    if (!Number.isFinite(number) || whole || out) return refuse(whole ? "a whole number" : out ? `${of.low ?? "…"} to ${of.high ?? "…"}` : "a number");
+    if (!Number.isFinite(number) || whole || out)
+      return refuse(whole ? "a whole number" : out ? `${of.low ?? "…"} to ${of.high ?? "…"}` : "a number");
     refuse("");
     set(number);
   };
   return (
     <>
-      <input type="text" inputMode={of.type === "int" ? "numeric" : "decimal"} value={text} placeholder={of.default === null ? "auto" : String(of.default)} size={8} onChange={take} aria-invalid={wrong !== ""} />
+      <input
+        type="text"
+        inputMode={of.type === "int" ? "numeric" : "decimal"}
+        value={text}
+        placeholder={of.default === null ? "auto" : String(of.default)}
+        size={8}
+        onChange={take}
+        aria-invalid={wrong !== ""}
+      />
       {wrong && <span class="caution">{wrong}</span>}
     </>
   );
@@ -44,7 +56,8 @@ function NumberField({ of, value, set }: FieldProps) {
 function Field(props: FieldProps) {
   const { of, value, model, set } = props;
   const text = value === null ? "" : String(value);
-  if (of.layer) return <LayerPick model={model} value={text} empty="chosen by the method" channels={false} set={(name) => set(name || null)} />;
+  if (of.layer)
+    return <LayerPick model={model} value={text} empty="chosen by the method" channels={false} set={(name) => set(name || null)} />;
   if (of.type === "bool") return <input type="checkbox" checked={value === true} onChange={(event) => set(event.currentTarget.checked)} />;
   if (of.type === "int" || of.type === "float") return <NumberField {...props} />;
   if (of.type === "picture") {
@@ -52,7 +65,11 @@ function Field(props: FieldProps) {
     return (
       <select value={chosen} onChange={(event) => set({ picture: event.currentTarget.value })}>
         <option value="">choose a picture</option>
-        {shelf.get().map((one) => <option key={one.id} value={one.id}>{one.own ? one.name : nameOf(one)}</option>)}
+        {shelf.get().map((one) => (
+          <option key={one.id} value={one.id}>
+            {one.own ? one.name : nameOf(one)}
+          </option>
+        ))}
       </select>
     );
   }
@@ -60,11 +77,24 @@ function Field(props: FieldProps) {
     return (
       <select value={text} onChange={(event) => set(event.currentTarget.value || null)}>
         {of.default === null && <option value="">auto</option>}
-        {of.choices.map((one) => <option key={one} value={one}>{one}</option>)}
+        {of.choices.map((one) => (
+          <option key={one} value={one}>
+            {one}
+          </option>
+        ))}
       </select>
     );
   }
-  return <input type="text" value={text} size={14} placeholder={of.default === null ? "auto" : String(of.default)} onChange={(event) => set(event.currentTarget.value.trim() || null)} spellcheck={false} />;
+  return (
+    <input
+      type="text"
+      value={text}
+      size={14}
+      placeholder={of.default === null ? "auto" : String(of.default)}
+      onChange={(event) => set(event.currentTarget.value.trim() || null)}
+      spellcheck={false}
+    />
+  );
 }
 
 const same = (a: Value, b: Value) => JSON.stringify(a) === JSON.stringify(b);
@@ -80,7 +110,9 @@ interface ControlsProps {
 /** The form; what differs from the defaults is in the page's address. */
 export function Controls({ method, model, only, without = [] }: ControlsProps) {
   const given = state.use().parameters[method.name] ?? {};
-  const shown = method.parameters.filter((one) => (!only || only.includes(one.name)) && !without.includes(one.name) && (!one.layer || model?.layers.length));
+  const shown = method.parameters.filter(
+    (one) => (!only || only.includes(one.name)) && !without.includes(one.name) && (!one.layer || model?.layers.length),
+  );
   const set = (of: Parameter, value: Value) => {
     const { [of.name]: _, ...others } = given;
     changeParameters(method.name, same(value, of.default) ? others : { ...others, [of.name]: value });
@@ -95,7 +127,11 @@ export function Controls({ method, model, only, without = [] }: ControlsProps) {
           {one.help && <span class="note">{one.help}</span>}
         </label>
       ))}
-      {Object.keys(given).length > 0 && <button type="button" onClick={() => changeParameters(method.name, {})}>Back to the defaults</button>}
+      {Object.keys(given).length > 0 && (
+        <button type="button" onClick={() => changeParameters(method.name, {})}>
+          Back to the defaults
+        </button>
+      )}
     </div>
   );
 }

@@ -11,7 +11,8 @@ const percent = (share: number) => (share >= 0.0995 ? `${(100 * share).toFixed(0
 
 /** The predictions of some pictures, asked for before anything else. */
 export function usePredictions(slot: string, model: string, pictures: string[], k = 5): { rows: Prediction[][]; run: Run } {
-  const ask = model && pictures.length && !modelRefused(model) ? askOf(model, "predict", { pictures, parameters: k === 5 ? {} : { k } }) : null;
+  const ask =
+    model && pictures.length && !modelRefused(model) ? askOf(model, "predict", { pictures, parameters: k === 5 ? {} : { k } }) : null;
   const run = useRun(slot, ask, { title: "Predictions", quick: true });
   const value = run.result?.value;
   return { rows: value?.type === "predictions" ? value.rows : [], run };
@@ -22,7 +23,11 @@ export function explain(index: number, beside = false): void {
   const { targets, tab } = state.get();
   const target = String(index);
   const next = !beside ? [target] : targets.includes(target) ? targets.filter((one) => one !== target) : [...targets, target].slice(-6);
-  change({ targets: next, against: state.get().against === target ? "" : state.get().against, tab: tab === "looks_for" || tab === "found" ? "mattered" : tab });
+  change({
+    targets: next,
+    against: state.get().against === target ? "" : state.get().against,
+    tab: tab === "looks_for" || tab === "found" ? "mattered" : tab,
+  });
 }
 
 /** One picture's answers. Click: explain it; the plus: beside those that are explained. */
@@ -38,9 +43,17 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
         const old = was(one.index);
         return (
           <li key={one.index} class={on ? "on" : ""}>
-            <button type="button" class="plain answer" aria-pressed={on} title={`Explain ${one.label}`} onClick={(event) => explain(one.index, event.shiftKey)}>
+            <button
+              type="button"
+              class="plain answer"
+              aria-pressed={on}
+              title={`Explain ${one.label}`}
+              onClick={(event) => explain(one.index, event.shiftKey)}
+            >
               <span class="label">{one.label}</span>
-              <span class="value">{before && <s>{old === undefined ? "less" : percent(old)}</s>} {share === null ? number(one.value) : percent(share)}</span>
+              <span class="value">
+                {before && <s>{old === undefined ? "less" : percent(old)}</s>} {share === null ? number(one.value) : percent(share)}
+              </span>
               {share !== null && (
                 <span class="bar-line" aria-hidden="true">
                   <i style={{ width: `${100 * share}%` }} />
@@ -48,7 +61,15 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
                 </span>
               )}
             </button>
-            <button type="button" class="plain plus" aria-label={on && targets.length > 1 ? `Take ${one.label} out` : `${one.label} beside the others`} title="Beside the others" onClick={() => explain(one.index, true)}>{on && targets.length > 1 ? "−" : "+"}</button>
+            <button
+              type="button"
+              class="plain plus"
+              aria-label={on && targets.length > 1 ? `Take ${one.label} out` : `${one.label} beside the others`}
+              title="Beside the others"
+              onClick={() => explain(one.index, true)}
+            >
+              {on && targets.length > 1 ? "−" : "+"}
+            </button>
           </li>
         );
       })}

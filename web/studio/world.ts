@@ -24,7 +24,9 @@ const ABBREVIATIONS = new Set(["cam", "lrp", "rise", "lime", "shap", "xrai", "hs
 
 /** A method's name as people write it: "grad_cam" as "Grad-CAM". */
 export function titleOf(name: string): string {
-  const words = (methodOf(name)?.title ?? name.replaceAll("_", " ")).split(" ").map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
+  const words = (methodOf(name)?.title ?? name.replaceAll("_", " "))
+    .split(" ")
+    .map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
   return capital(words.join(" ").replaceAll(" CAM", "-CAM").replaceAll("plus plus", "++").replace("-CAM ++", "-CAM++"));
 }
 
@@ -51,8 +53,7 @@ function learn(key: string): void {
     if (event === "result") {
       wake(key);
       set({ model: data as Model });
-    }
-    else if (event === "progress") set({ progress: data as Progress });
+    } else if (event === "progress") set({ progress: data as Progress });
     else if (event === "refused") set({ message: (data as { message: string }).message });
   };
   api.stream("model", { name, weights }, heard, new AbortController().signal).catch((error: Error) => set({ message: error.message }));
@@ -68,10 +69,6 @@ export function useModel(key: string): Known | null {
 /** Why a model cannot be had. */
 export const modelRefused = (key: string) => models.get()[key]?.message ?? "";
 export const modelNow = (key: string) => models.get()[key]?.model ?? null;
-export const forgetModel = (key: string) => {
-  const { [key]: _, ...others } = models.get();
-  models.set(others);
-};
 
 // --- pictures
 
@@ -120,7 +117,9 @@ async function ownPictures(): Promise<Picture[]> {
   const files = await Promise.all(ids.map(keptFile));
   return ids.flatMap((id, i) => {
     const kept = files[i];
-    return kept && kept.thumbnail ? [{ id, name: kept.name, thumbnail: kept.thumbnail, width: kept.width, height: kept.height, own: true }] : [];
+    return kept && kept.thumbnail
+      ? [{ id, name: kept.name, thumbnail: kept.thumbnail, width: kept.width, height: kept.height, own: true }]
+      : [];
   });
 }
 
@@ -149,7 +148,10 @@ function usePixels(path: string | null, id: string): ImageData | null {
   useEffect(() => {
     if (path === null) return;
     let wanted = true;
-    read(path, [id]).then((image) => wanted && set({ path, image }), (error: Error) => wanted && say(error.message, true));
+    read(path, [id]).then(
+      (image) => wanted && set({ path, image }),
+      (error: Error) => wanted && say(error.message, true),
+    );
     return () => void (wanted = false);
   }, [path]);
   return found && found.path === path ? found.image : null;
@@ -169,11 +171,11 @@ export const useWhole = (id: string, side: number) => usePixels(id ? `pictures/$
 
 /** Asks what the server has; what the address leaves open is filled in. */
 export async function begin(): Promise<void> {
-  const asked = api.methods();
-  asked.catch(() => undefined);
   const found = await api.about();
   about.set(host ? { ...found, atlas: null, reports: [] } : found); // a frame without an address reaches no other pages
   if (found.token) return;
+  const asked = api.methods();
+  asked.catch(() => undefined);
   const samples = found.samples.map((one) => ({ ...one, name: one.sample }));
   shelf.set([...samples, ...(await ownPictures())]);
   usual.model = found.first;
