@@ -12,6 +12,7 @@ import { More } from "./more";
 import { usePredictions } from "./predictions";
 import { picturesOf } from "./asks";
 import { change, changeUnit, state, type Unit } from "./state";
+import { Typed } from "./typed";
 import type { Model } from "./types";
 import { methodOf, methods, titleOf, useModel } from "./world";
 
@@ -22,7 +23,7 @@ export function Stepper({ channel, of, set, label = "Channel" }: { channel: numb
   return (
     <span class="stepper" role="group" aria-label={label}>
       <button type="button" aria-label="Previous channel" disabled={channel <= 0} onClick={() => set(within(channel - 1))}>−</button>
-      <input type="text" inputMode="numeric" aria-label={label} size={4} value={String(channel)} onChange={(event) => set(within(Number(event.currentTarget.value)))} />
+      <Typed inputMode="numeric" label={label} size={4} value={String(channel)} take={(text) => set(within(Number(text)))} />
       <button type="button" aria-label="Next channel" disabled={channel >= last} onClick={() => set(within(channel + 1))}>+</button>
       {of !== null && <span class="note">of {count(of)}</span>}
       {of !== null && of > 1 && <button type="button" onClick={() => set(Math.floor(Math.random() * of))}>Any</button>}
