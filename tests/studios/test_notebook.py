@@ -20,7 +20,6 @@ import pytest
 import tapetum as tp
 
 pytestmark = pytest.mark.browser
-pytest.importorskip("jupyterlab", reason="the extra dev brings it")
 
 CELLS = (
     "import tapetum as tp\npage = tp.studio()\npage",
