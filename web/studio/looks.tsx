@@ -11,7 +11,7 @@ import { Live } from "./live";
 import { More } from "./more";
 import { usePredictions } from "./predictions";
 import { picturesOf } from "./asks";
-import { change, changeUnit, state, type Unit } from "./state";
+import { changeUnit, state, type Unit } from "./state";
 import { Typed } from "./typed";
 import type { Model } from "./types";
 import { methodOf, methods, titleOf, useModel } from "./world";
