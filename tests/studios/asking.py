@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,8 +63,9 @@ def values_of(one: dict[str, Any]) -> np.ndarray:
 
 
 @contextmanager
-def a_studio(**options: Any) -> Iterator[Server]:
-    with Server({"tiny": Given(lambda one=tiny(): one)}, **options).start() as server:
+def a_studio(others: Mapping[str, Given] | None = None, **options: Any) -> Iterator[Server]:
+    model = tiny()
+    with Server({"tiny": Given(lambda: model), **(others or {})}, **options).start() as server:
         yield server
 
 

@@ -1,224 +1,324 @@
-"""The studio's page in headless Chromium, against a server with a small network: what a person does, from end to end.
+"""The studio from end to end: what a person presses in headless Chromium, and numbers that are those of Python.
 
-Whatever a test does, its page may ask for addresses of the studio alone and may write no error to the console.
+Whatever a test does, its page asks no other address than the server's, and writes no error and no warning to the console.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from io import BytesIO
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
+import visiting as at
+from asking import a_studio, tiny
 from PIL import Image
-from playwright.sync_api import expect
-from watching import watched
+from skimage import data
+from torch import nn
 
+import tapetum as tp
+from tapetum.studios.networks import Given
 from tapetum.studios.serve import Server
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[..., Any]
-SOON = 30_000
-"""Milliseconds within which a small network answers on a busy machine."""
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with a_studio({"sure": Given(certain)}) as server:
+        yield server
+
+
+def certain() -> tp.VisionModel:
+    """Tells what has fine detail from what has none, and is sure of it: blurring a place changes the answer."""
+    detail = nn.Conv2d(3, 1, 3, padding=1, bias=False)
+    net = nn.Sequential(detail, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2))
+    detail.weight.data[:] = (torch.tensor([[-1.0, -1, -1], [-1, 8, -1], [-1, -1, -1]])) / 3
+    net[-1].weight.data[:] = torch.tensor([[30.0], [0.0]])
+    net[-1].bias.data[:] = torch.tensor([0.0, 2.0])
+    return tp.wrap(net, size=(32, 32), labels=["detail", "plain"], name="sure", mean=0.5, std=0.5)
+
+
+@pytest.fixture(scope="module")
+def sure() -> tp.VisionModel:
+    return certain()
+
+
+@pytest.fixture(scope="module")
+def model() -> tp.VisionModel:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def lite() -> tp.VisionModel:
+    return tp.load("efficientnet_lite0")
 
 
 @pytest.fixture
-def visit(browser: Any, server: Server) -> Iterator[Visit]:
-    """Opens the studio at a state as a visitor who knows it; each call is another visitor."""
-    with ExitStack() as stack:
-
-        def go(state: str = "", *, toured: bool = True, query: str = "", **options: Any) -> Any:
-            page = stack.enter_context(watched(browser, server.address, **options))
-            page.set_default_timeout(SOON)
-            if toured:
-                page.add_init_script("localStorage.setItem('tapetum-toured', '1')")
-            page.goto(f"{server.address}{query}{state}")
-            page.locator(".answer").first.wait_for()
-            return page
-
-        yield go
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    with at.visitor(browser, server) as page:
+        yield page
 
 
-def maps(page: Any, count: int) -> None:
-    """Waits until so many maps are there, with or without evidence."""
-    expect(page.locator(".card .chrome")).to_have_count(count, timeout=SOON)
-    expect(page.locator(".stale")).to_have_count(0, timeout=SOON)
+def ready(model: tp.VisionModel, photo: Any) -> torch.Tensor:
+    return model.preprocess([tp.read_image(photo)])
 
 
-def method(page: Any, name: str) -> Any:
-    return page.get_by_role("group", name="Methods").get_by_role("button", name=name, exact=True)
+def is_of(reading: tuple[float, int, int], heat: np.ndarray) -> None:
+    """What stands under a map is the map's value there; three digits are shown."""
+    value, row, column = reading
+    assert value == pytest.approx(float(heat[row, column]), rel=0.006, abs=1e-9)
 
 
-def photograph(seed: int = 0) -> bytes:
-    content = BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 56, 3), dtype=np.uint8)).save(content, "PNG")
-    return content.getvalue()
+def is_strongest(reading: tuple[float, int, int], heat: np.ndarray) -> None:
+    is_of(reading, heat)
+    assert reading[0] == pytest.approx(float(heat.max()), rel=0.006)
 
 
-def test_the_photograph_its_answer_a_map_and_its_verdict_are_there_at_once(visit: Visit) -> None:
-    page = visit()
-    assert page.locator(".answer").count() == 4
-    maps(page, 1)
-    page.locator(".card .hold, .card .badge").first.wait_for()
-    assert page.locator(".card h3").inner_text() == "Grad-CAM"
+def test_an_uploaded_picture_is_answered_and_explained_by_five_methods_for_two_classes(
+    page: Any, server: Server, model: tp.VisionModel
+) -> None:
+    mine = at.photograph(1)
+    at.go(page, server)
+    at.bring(page, mine)
+    expected = at.predicted(model, mine)
+    assert at.answers(page.locator(".shelf")) == pytest.approx(expected, abs=0.0051)
+    first = next(iter(expected))
+    other = "dog" if first != "dog" else "bee"
+    names = {
+        "Layer-CAM": "layer_cam", "Integrated gradients": "integrated_gradients", "Smooth grad": "smooth_grad",
+        "Occlusion": "occlusion",
+    }  # fmt: skip
+    for name in names:
+        page.get_by_role("button", name=name, exact=True).click()
+    page.get_by_role("button", name=f"{other} beside the others").click()
+    page.locator(".question").get_by_text(other).wait_for()
+    at.wait(page, "document.querySelectorAll('.card').length === 10")
+    for method in ("grad_cam", *names.values()):
+        for target in (first, other):
+            maps = getattr(tp, method)(model, ready(model, mine), target)
+            card = at.card(page, method, target)
+            if maps.status[0] == "ok":
+                is_strongest(at.reading(card), at.heat(maps))
+            else:
+                card.locator(".why").wait_for()
 
 
-def test_a_dropped_picture_is_answered_by_five_methods_for_two_classes(visit: Visit) -> None:
-    page = visit()
-    page.locator("input[type=file]").set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": photograph()})
-    expect(page.locator(".thumbs li")).to_have_count(5)
-    for name in ("Layer-CAM", "Integrated gradients", "Smooth grad", "LRP"):
-        method(page, name).click()
-    maps(page, 5)
-    page.get_by_role("button", name="and …").click()
-    page.get_by_role("combobox").fill("bee")
-    page.keyboard.press("Enter")
-    maps(page, 10)
-    targets = page.locator(".card .target").all_inner_texts()
-    assert targets.count("bee") in (5, 10)
-    assert re.search(r"pictures=[0-9a-f]{64}", page.url)
+def test_the_espresso_and_its_places(page: Any, server: Server, lite: tp.VisionModel) -> None:
+    """The photograph that every visitor sees first, by the built-in network."""
+    at.go(page, server, "mattered?model=efficientnet_lite0&pictures=coffee")
+    card = at.card(page, "grad_cam", "espresso")
+    photo = ready(lite, data.coffee())
+    heat = at.heat(tp.grad_cam(lite, photo))
+    is_strongest(at.reading(card), heat)
+    assert at.answers(page.locator(".shelf")) == pytest.approx(at.predicted(lite, data.coffee()), abs=0.0051)
+    canvas = card.locator("canvas")
+    box = canvas.bounding_box()
+    for row, column in ((40, 60), (112, 112), (150, 180)):
+        page.mouse.move(
+            box["x"] + box["width"] * (column + 0.5) / heat.shape[1], box["y"] + box["height"] * (row + 0.5) / heat.shape[0]
+        )
+        found = at.reading(card)
+        assert found[1:] == (row, column)
+        is_of(found, heat)
+    card.get_by_role("button", name="Code").click()
+    assert "tp.grad_cam" in page.locator(".code pre").inner_text()
 
 
-def test_a_class_rather_than_another_is_one_map(visit: Visit) -> None:
-    page = visit("#/mattered?methods=lrp&classes=0&rather=1")
-    maps(page, 1)
-    assert page.locator(".card .target").inner_text() == "ant rather than bee"
+def test_whether_a_map_holds_is_what_judge_says(page: Any, server: Server, sure: tp.VisionModel) -> None:
+    at.go(page, server, "mattered?model=sure&pictures=coffee")
+    card = at.card(page, "grad_cam")
+    card.locator(".badge").wait_for()
+    photo = ready(sure, data.coffee())
+    verdict = tp.judge(sure, photo, tp.grad_cam(sure, photo)).each[0]
+    assert verdict.tested
+    assert (card.locator(".badge").inner_text() == "stands") == verdict.stands
+    assert verdict.words in card.locator(".hold").inner_text()
+    strip = card.locator(".strip figcaption").inner_text()
+    assert at.number_after("this map", strip) == pytest.approx(verdict.faithfulness, rel=0.006, abs=1e-3)
+    assert at.number_after("edges", strip) == pytest.approx(verdict.edges, rel=0.006, abs=1e-3)
 
 
-def test_a_unit_is_drawn_live_stopped_and_continued(visit: Visit) -> None:
-    page = visit("#/looks_for?unit=3:5&set=" + "eyJ2aXN1YWxpemUiOnsibl9zdGVwcyI6MjAwMCwic2l6ZSI6IjY0In19")
-    main = page.get_by_role("main")
-    page.locator(".live .said", has_text="step").wait_for()
-    main.get_by_role("button", name="Stop").click()
-    main.get_by_role("button", name="Continue").wait_for(timeout=500)
-    page.locator(".live .said", has_text="stopped at step").wait_for()
-    said = page.locator(".live .said").inner_text()
-    page.wait_for_timeout(700)
-    assert page.locator(".live .said").inner_text() == said
-    main.get_by_role("button", name="Continue").click()
-    page.locator(".live .said", has_text=re.compile(r"^step \d+ of 2000")).wait_for()
-    page.get_by_role("button", name="Next channel").click()  # another question stops the work of the first
-    expect(page).to_have_url(re.compile("unit=3:6"))
-
-
-def test_the_picture_is_changed_by_hand_and_the_answer_follows(visit: Visit) -> None:
-    page = visit()
+def test_an_espresso_without_its_cup_is_less_of_one(page: Any, server: Server, lite: tp.VisionModel) -> None:
+    """Erased by hand; the numbers are those of the file that the page sent."""
+    at.go(page, server, "mattered?model=efficientnet_lite0&pictures=coffee")
     page.get_by_role("button", name="Edit the picture").click()
-    box = page.locator(".editor canvas").first.bounding_box()
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    editor = page.locator(".edit")
+    box = editor.locator(".surface canvas").bounding_box()
+    at.wait(page, "document.querySelector('.edit .answers .bars-of li')")
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.35 * box["height"])
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] - 20, steps=5)
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.35 * box["height"], steps=4)
     page.mouse.up()
-    page.get_by_role("heading", name="Before and after").wait_for()
-    maps(page, 2)
-    before, after = page.locator(".answers .value s").first.inner_text(), page.locator(".answers .value").first.inner_text()
-    assert before != after
+    at.wait(page, "/edited=/.test(location.hash)")
+    editor.get_by_text("Before and after").wait_for()
+    pair = page.get_by_role("region", name="Before and after")
+    unedited, changed = (at.kept(page, name) for name in page.url.partition("edited=")[2].partition("&")[0].split("~"))
+    before, after = (at.predicted(lite, one, k=1000)["espresso"] for one in (data.coffee(), changed))
+    assert after < before - 0.05
+    told = editor.get_by_text("% before")
+    told.filter(has_text=f"{100 * after:.1f} % now").wait_for()
+    assert f"{100 * at.predicted(lite, unedited)['espresso']:.1f} % before" in told.inner_text()
+    for i, photo in enumerate((unedited, changed)):
+        is_strongest(at.reading(pair.locator(".card").nth(i)), at.heat(tp.grad_cam(lite, ready(lite, photo), "espresso")))
+    editor.get_by_role("button", name="Start over").click()
+    editor.get_by_text("The answer as it is").wait_for()
+    assert "edited=" not in page.url
+
+
+def test_a_visualisation_stands_still_when_stopped_and_ends_as_if_it_had_not_been(
+    page: Any, server: Server, model: tp.VisionModel, tmp_path: Path
+) -> None:
+    settings = {"size": 64, "n_steps": 200}
+    at.go(page, server, f"looks_for?model=tiny&unit=3:5&set={at.packed({'visualize': settings})}")
+    live = page.locator(".live").first
+    live.get_by_text("step ", exact=False).first.wait_for()
+    live.get_by_role("button", name="Stop").click()
+    still = live.locator(".said", has_text="stopped at step")
+    still.wait_for()
+    page.wait_for_timeout(300)  # a frame may be on its way
+    step = still.inner_text()
+    assert 0 < int(step.split()[-1]) < 200
+    page.wait_for_timeout(1000)
+    assert still.inner_text() == step
+    live.get_by_role("button", name="Continue").click()
+    live.locator(".chrome").wait_for()
+    expected = tp.visualize(model, "3:5", **settings)
+    score = live.locator("figcaption").inner_text()
+    assert at.number_after("score", score) == pytest.approx(float(expected.scores[0]), rel=0.006)
+    saved = tp.open(at.exported(page, live, tmp_path) / "result")
+    torch.testing.assert_close(saved.value.pixels, expected.pixels, atol=2e-3, rtol=0)
+
+
+def test_what_is_typed_stays_while_pictures_come(page: Any, server: Server) -> None:
+    """The page is drawn anew with every picture; a half-typed number is the person's."""
+    at.go(page, server, f"looks_for?model=tiny&unit=3:5&set={at.packed({'visualize': {'size': 64, 'n_steps': 1000}})}")
+    live = page.locator(".live").first
+    live.locator(".said", has_text="step").wait_for()
+    field = page.get_by_role("textbox", name="Channel")
+    field.select_text()
+    field.press_sequentially("11", delay=700)
+    assert field.input_value() == "11"
+    field.press("Enter")
+    at.wait(page, "location.hash.includes('unit=3:11')")
+    live.get_by_role("button", name="Stop").click()
+
+
+def test_an_inversion_is_watched_while_it_is_made(page: Any, server: Server, model: tp.VisionModel, tmp_path: Path) -> None:
+    settings = {"layer": "3", "n_steps": 200}
+    at.go(page, server, f"found?model=tiny&pictures=cat&set={at.packed({'invert': settings})}")
+    page.evaluate(
+        """() => {
+        window.steps = new Set();
+        new MutationObserver(() => {
+            for (const one of document.querySelectorAll('.live .said')) window.steps.add(one.textContent);
+        }).observe(document.body, {subtree: true, childList: true, characterData: true});
+    }"""
+    )
+    page.get_by_role("button", name="Invert").click()
+    live = page.locator(".live")
+    live.locator(".chrome").wait_for()
+    steps = [int(text.split()[1]) for text in page.evaluate("[...steps]")]
+    assert steps == sorted(set(steps))
+    assert len(steps) >= 2
+    expected = tp.invert(model, ready(model, data.chelsea()), **settings)
+    saved = tp.open(at.exported(page, live, tmp_path) / "result")
+    torch.testing.assert_close(saved.value.pixels, expected.pixels, atol=2e-3, rtol=0)
+
+
+def test_pins_and_history_outlast_a_reload(page: Any, server: Server, model: tp.VisionModel) -> None:
+    at.go(page, server, "mattered?model=tiny&pictures=coffee&methods=grad_cam,saliency&classes=3")
+    cards = [at.card(page, name) for name in ("grad_cam", "saliency")]
+    shown = [at.reading(card) for card in cards]
+    for card in cards:
+        card.get_by_role("button", name="Pin", exact=True).click()
+    pins, strip = page.locator("#pins"), page.get_by_label("History")
+    at.wait(page, "document.querySelectorAll('#pins .side-by-side > li').length === 2")
+    names = strip.locator(".snapshot .name").all_inner_texts()
+    assert set(names) == {"Grad-CAM", "Saliency"}
     page.reload()
-    maps(page, 2)  # both pictures are kept in the browser
+    page.wait_for_selector("#pins .side-by-side > li .reading")
+    at.wait(page, "document.querySelectorAll('#pins .reading').length === 2")
+    assert [at.reading(pins.locator("li").nth(i)) for i in range(2)] == shown
+    assert strip.locator(".snapshot .name").all_inner_texts() == names
+    page.get_by_role("button", name="Found").click()
+    page.wait_for_selector(".layer-of")
+    strip.locator(".snapshot", has_text="Saliency").click()
+    at.card(page, "saliency").wait_for()
+    assert at.reading(at.card(page, "saliency")) == shown[1]
+    assert pins.locator("li .reading").count() == 2  # going back in the history keeps the pins
 
 
-def test_pins_and_the_history_survive_a_reload(visit: Visit) -> None:
-    page = visit("#/mattered?methods=grad_cam,lrp")
-    maps(page, 2)
-    for i in range(2):
-        page.locator(".card").nth(i).get_by_role("button", name="Pin", exact=True).click()
-    expect(page.locator("#pins .side-by-side > li")).to_have_count(2)
-    expect(page.locator(".snapshot")).to_have_count(2)
-    page.reload()
-    expect(page.locator("#pins .side-by-side > li")).to_have_count(2, timeout=SOON)
-    method(page, "LRP").click()
-    maps(page, 1)
-    page.locator(".snapshot").first.click()
-    expect(page.locator(".card")).to_have_count(2)
+def test_two_browsers_at_once_see_nothing_of_each_other(
+    browser: Any, server: Server, model: tp.VisionModel, lite: tp.VisionModel
+) -> None:
+    photos = [at.photograph(2), at.photograph(3)]
+    with at.visitor(browser, server) as one, at.visitor(browser, server) as other:
+        for page, name in ((one, "tiny"), (other, "efficientnet_lite0")):
+            at.go(page, server, f"mattered?model={name}")
+        for page, photo, name in ((one, photos[0], "first.png"), (other, photos[1], "second.png")):
+            page.get_by_label("Your picture", exact=True).set_input_files(
+                {"name": name, "mimeType": "image/png", "buffer": at.png(photo)}
+            )
+        for page, network, photo, name in ((one, model, photos[0], "first"), (other, lite, photos[1], "second")):
+            page.get_by_role("img", name=f"{name}.png, as the model saw it").wait_for()
+            expected = at.predicted(network, photo)
+            at.card(page, "grad_cam", next(iter(expected))).wait_for()
+            assert at.answers(page.locator(".shelf")) == pytest.approx(expected, abs=0.0051)
+            maps = tp.grad_cam(network, ready(network, photo))
+            is_strongest(at.reading(at.card(page, "grad_cam")), at.heat(maps))
+        for page, own, strange in ((one, "first.png", "second.png"), (other, "second.png", "first.png")):
+            assert page.locator(".thumbs").get_by_role("img", name=own).count() == 1
+            assert page.locator(".thumbs").get_by_role("img", name=strange).count() == 0
+        clients = [page.evaluate("localStorage.getItem('tapetum-client')") for page in (one, other)]
+        assert clients[0] != clients[1]
 
 
-def test_a_channel_that_stands_out_leads_to_what_it_looks_for(visit: Visit) -> None:
-    page = visit("#/found")
-    page.locator("button.channel").first.click()
-    expect(page).to_have_url(re.compile(r"#/looks_for\?.*unit="))
-    page.locator(".live").wait_for()
+def test_an_address_is_the_state_for_whoever_opens_it(browser: Any, page: Any, server: Server) -> None:
+    at.go(page, server, "mattered?model=tiny&pictures=rocket&methods=occlusion&classes=3")
+    page.get_by_role("button", name="rather than …").click()
+    page.get_by_role("combobox").fill("bee")
+    page.get_by_role("combobox").press("Enter")
+    page.get_by_role("button", name="As computed").click()
+    page.get_by_role("slider", name="Opacity").fill("0.4")
+    page.get_by_role("slider", name="Threshold").fill("0.2")
+    card = at.card(page, "occlusion")
+    card.get_by_role("button", name="Settings").click()
+    window = card.get_by_label("window", exact=False).first
+    window.fill("9")
+    window.press("Enter")
+    card.locator(".target", has_text="rather than").wait_for()
+    at.wait(page, "!document.querySelector('.card .stale') && /set=/.test(location.hash)")
+    shown = at.reading(card), card.locator(".target").inner_text()
+    with at.visitor(browser, server) as friend:
+        friend.goto(page.url)
+        same = at.card(friend, "occlusion")
+        assert (at.reading(same), same.locator(".target").inner_text()) == shown
+        assert friend.get_by_role("slider", name="Opacity").input_value() == "0.4"
+        assert friend.get_by_role("slider", name="Threshold").input_value() == "0.2"
+        assert friend.get_by_role("button", name="As computed").get_attribute("aria-pressed") == "true"
+        assert friend.locator(".question").inner_text().split() == page.locator(".question").inner_text().split()
 
 
-def test_an_inversion_improves_while_it_is_watched(visit: Visit) -> None:
-    page = visit("#/found")
-    page.get_by_role("button", name="Invert", exact=True).click()
-    page.locator(".live canvas").first.wait_for()
-    page.locator(".live .chrome").wait_for()
+def test_what_is_exported_are_the_arrays_the_picture_and_the_code(
+    page: Any, server: Server, model: tp.VisionModel, tmp_path: Path
+) -> None:
+    at.go(page, server, "mattered?model=tiny&pictures=coffee&methods=integrated_gradients&classes=2")
+    card = at.card(page, "integrated_gradients", "cat")
+    folder = at.exported(page, card, tmp_path)
+    expected = tp.integrated_gradients(model, ready(model, data.coffee()), "cat")
+    torch.testing.assert_close(tp.open(folder / "result").value.values, expected.values, rtol=1e-4, atol=1e-7)
+    with Image.open(folder / "1-coffee.png") as picture:
+        assert picture.size == (32, 32)  # what the model saw
+    assert "integrated_gradients" in (folder / "code.py").read_text()
 
 
-def test_a_measure_of_the_registry_is_found_asked_and_asked_again_by_its_address(visit: Visit) -> None:
-    page = visit("#/trust")
-    page.get_by_role("button", name=re.compile("Choose one of")).click()
-    page.get_by_role("combobox").fill("deletion")
-    page.keyboard.press("Enter")
-    page.get_by_role("button", name="Look", exact=True).click()
-    value = page.locator(".big-number strong").inner_text()
-    page.reload()
-    assert page.locator(".big-number strong").inner_text() == value
-
-
-def test_code_and_export(visit: Visit) -> None:
-    page = visit()
-    maps(page, 1)
-    page.get_by_role("button", name="Code", exact=True).click()
-    assert "grad_cam" in page.locator("pre").inner_text()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export", exact=True).click()
-    with ZipFile(download.value.path()) as archive:
-        assert "code.py" in archive.namelist()
-
-
-def test_two_visitors_look_at_different_things(visit: Visit) -> None:
-    one, other = visit(), visit("#/mattered?model=simple_cnn&methods=grad_cam")
-    maps(one, 1)
-    maps(other, 1)
-    assert one.locator(".answer .label").first.inner_text() != other.locator(".answer .label").first.inner_text()
-
-
-def test_an_embedded_page_has_nothing_around_its_result(visit: Visit) -> None:
-    page = visit(query="?embed=1", toured=False)
-    maps(page, 1)
-    assert page.locator("header, nav, .history, .tour").count() == 0
-
-
-def test_the_tour_leads_through_eight_states(visit: Visit) -> None:
-    page = visit(toured=False)
-    page.get_by_role("button", name="Show me").click()
-    tabs = set()
-    for step in range(1, 9):
-        page.get_by_text(f"{step} of 8", exact=True).wait_for()
-        tabs.add(page.url.partition("#/")[2].partition("?")[0])
-        assert f"tour={step}" in page.url
-        if step < 8:
-            page.get_by_role("button", name="Next", exact=True).click()
-    assert tabs == {"looks_for", "found", "mattered", "trust"}
-    page.get_by_role("button", name="Look around").click()
-    assert page.locator(".tour").count() == 0
-
-
-def test_keys_go_to_the_four_questions_and_open_the_methods(visit: Visit) -> None:
-    page = visit()
-    for key, tab in (("1", "looks_for"), ("2", "found"), ("4", "trust"), ("3", "mattered")):
-        page.keyboard.press(key)
-        expect(page).to_have_url(re.compile(f"#/{tab}"))
-    page.keyboard.press("/")
-    page.get_by_role("combobox").fill("occl")
-    page.keyboard.press("Enter")
-    page.keyboard.press("Escape")
-    assert page.locator("[role=listbox]").count() == 0
-    assert "occlusion" in page.url
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_a_phone(visit: Visit, scheme: str) -> None:
-    page = visit(width=390, scheme=scheme)
-    maps(page, 1)
-    for name in ("Looks for", "Found", "Trust", "Mattered"):
-        page.get_by_role("navigation", name="Questions").get_by_role("button", name=name).click()
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+def test_an_embedded_studio_is_the_result_alone(page: Any, server: Server, model: tp.VisionModel) -> None:
+    at.go(page, server, "mattered?model=tiny&pictures=coffee&classes=0", query="?embed=1")
+    is_strongest(at.reading(at.card(page, "grad_cam")), at.heat(tp.grad_cam(model, ready(model, data.coffee()), "ant")))
+    for gone in ("header", "nav", ".tour", ".history", "#pins"):
+        assert page.locator(gone).count() == 0
+    assert page.get_by_role("button", name="Pin", exact=True).count() == 0
+    assert page.get_by_role("button", name="Export").count() == 1

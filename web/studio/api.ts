@@ -1,5 +1,6 @@
 // Requests to the studio's server: JSON, streams of events, pictures.
 
+import { host } from "./host";
 import type { About, Events, Method, Picture } from "./types";
 
 /** A refusal of the server, in its words. */
@@ -74,7 +75,8 @@ async function refusal(reply: Response): Promise<Refused> {
 async function ask(path: string, options: RequestInit = {}): Promise<Response> {
   let reply: Response;
   try {
-    reply = await fetch(`api/${path}`, { ...options, headers: headers(options.headers as Record<string, string>) });
+    const request = { ...options, headers: headers(options.headers as Record<string, string>) };
+    reply = await (host ? host.fetch(`api/${path}`, request) : fetch(`api/${path}`, request));
   } catch (error) {
     if ((error as Error).name === "AbortError") throw error;
     throw new Refused("The studio does not answer; is tapetum studio still running?", "Away", 0);

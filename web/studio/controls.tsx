@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import { LayerPick } from "./choices";
 import { changeParameters, state } from "./state";
+import { Typed } from "./typed";
 import type { Method, Model, Parameter, Value } from "./types";
 import { nameOf, shelf } from "./world";
 
@@ -26,28 +27,18 @@ interface FieldProps {
 function NumberField({ of, value, set }: FieldProps) {
   const [wrong, refuse] = useState("");
   const text = value === null ? "" : String(value);
-  const take = (event: Event & { currentTarget: HTMLInputElement }) => {
-    const given = event.currentTarget.value.trim();
+  const take = (given: string) => {
     const number = Number(given);
     if (given === "") return (refuse(""), set(of.default));
     const whole = of.type === "int" && !Number.isInteger(number);
     const out = (of.low !== null && number < of.low) || (of.high !== null && number > of.high);
-    if (!Number.isFinite(number) || whole || out)
-      return refuse(whole ? "a whole number" : out ? `${of.low ?? "…"} to ${of.high ?? "…"}` : "a number");
+    if (!Number.isFinite(number) || whole || out) return (refuse(whole ? "a whole number" : out ? `${of.low ?? "…"} to ${of.high ?? "…"}` : "a number"), false);
     refuse("");
     set(number);
   };
   return (
     <>
-      <input
-        type="text"
-        inputMode={of.type === "int" ? "numeric" : "decimal"}
-        value={text}
-        placeholder={of.default === null ? "auto" : String(of.default)}
-        size={8}
-        onChange={take}
-        aria-invalid={wrong !== ""}
-      />
+      <Typed inputMode={of.type === "int" ? "numeric" : "decimal"} value={text} take={take} placeholder={of.default === null ? "auto" : String(of.default)} size={8} wrong={wrong !== ""} />
       {wrong && <span class="caution">{wrong}</span>}
     </>
   );
@@ -85,16 +76,7 @@ function Field(props: FieldProps) {
       </select>
     );
   }
-  return (
-    <input
-      type="text"
-      value={text}
-      size={14}
-      placeholder={of.default === null ? "auto" : String(of.default)}
-      onChange={(event) => set(event.currentTarget.value.trim() || null)}
-      spellcheck={false}
-    />
-  );
+  return <Typed value={text} take={(given) => set(given || null)} size={14} placeholder={of.default === null ? "auto" : String(of.default)} />;
 }
 
 const same = (a: Value, b: Value) => JSON.stringify(a) === JSON.stringify(b);

@@ -18,16 +18,13 @@ export function usePredictions(slot: string, model: string, pictures: string[], 
   return { rows: value?.type === "predictions" ? value.rows : [], run };
 }
 
-/** Explains this class; with `beside` together with those that are explained already. */
-export function explain(index: number, beside = false): void {
-  const { targets, tab } = state.get();
+/** Explains this class; with `beside` together with those that are explained now, which may be the predicted one alone. */
+export function explain(index: number, beside: string[] = []): void {
+  const { tab } = state.get();
   const target = String(index);
-  const next = !beside ? [target] : targets.includes(target) ? targets.filter((one) => one !== target) : [...targets, target].slice(-6);
-  change({
-    targets: next,
-    against: state.get().against === target ? "" : state.get().against,
-    tab: tab === "looks_for" || tab === "found" ? "mattered" : tab,
-  });
+  const others = beside.filter((one) => one !== target);
+  const next = beside.length > 1 && beside.includes(target) ? others : [...others, target].slice(-6);
+  change({ targets: next, against: state.get().against === target ? "" : state.get().against, tab: tab === "looks_for" || tab === "found" ? "mattered" : tab });
 }
 
 /** One picture's answers. Click: explain it; the plus: beside those that are explained. */
@@ -43,13 +40,7 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
         const old = was(one.index);
         return (
           <li key={one.index} class={on ? "on" : ""}>
-            <button
-              type="button"
-              class="plain answer"
-              aria-pressed={on}
-              title={`Explain ${one.label}`}
-              onClick={(event) => explain(one.index, event.shiftKey)}
-            >
+            <button type="button" class="plain answer" aria-pressed={on} title={`Explain ${one.label}`} onClick={(event) => explain(one.index, event.shiftKey ? now : [])}>
               <span class="label">{one.label}</span>
               <span class="value">
                 {before && <s>{old === undefined ? "less" : percent(old)}</s>} {share === null ? number(one.value) : percent(share)}
@@ -61,15 +52,7 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
                 </span>
               )}
             </button>
-            <button
-              type="button"
-              class="plain plus"
-              aria-label={on && targets.length > 1 ? `Take ${one.label} out` : `${one.label} beside the others`}
-              title="Beside the others"
-              onClick={() => explain(one.index, true)}
-            >
-              {on && targets.length > 1 ? "−" : "+"}
-            </button>
+            <button type="button" class="plain plus" aria-label={on && targets.length > 1 ? `Take ${one.label} out` : `${one.label} beside the others`} title="Beside the others" onClick={() => explain(one.index, now)}>{on && targets.length > 1 ? "−" : "+"}</button>
           </li>
         );
       })}

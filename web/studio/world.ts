@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { capital } from "../shared/words";
 import * as api from "./api";
 import { pixelsOf } from "./canvas/pixels";
+import { host } from "./host";
 import { dropFile, keepFile, keptFile, keptIds } from "./kept";
 import { finished } from "./jobs";
 import { change, modelKey, modelOf, state, usual } from "./state";
@@ -171,7 +172,7 @@ export const useWhole = (id: string, side: number) => usePixels(id ? `pictures/$
 /** Asks what the server has; what the address leaves open is filled in. */
 export async function begin(): Promise<void> {
   const found = await api.about();
-  about.set(found);
+  about.set(host ? { ...found, atlas: null, reports: [] } : found); // a frame without an address reaches no other pages
   if (found.token) return;
   const asked = api.methods();
   asked.catch(() => undefined);
