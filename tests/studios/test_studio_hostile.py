@@ -352,6 +352,25 @@ def test_sizes_have_a_limit_however_they_are_written(client: Client, value: Any)
     assert (status, "at most 512" in message) == (400, True), message
 
 
+TOO_MUCH = {
+    "sobol": {"n_designs": 512, "cells": 64}, "sensitivity_n": {"n_sizes": 64, "n_samples": 2000, "cells": 64},
+    "shapley_sampling": {"n_samples": 2000, "n_segments": 1000}, "deep_fool": {"n_steps": 2000, "candidates": 100},
+    "hsic": {"n_samples": 2000, "cells": 64}, "pgd": {"n_steps": 2000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", TOO_MUCH)
+def test_numbers_that_are_too_much_together_are_refused_at_once(client: Client, method: str) -> None:
+    """Alone each is allowed. Together they took 68 GB (sobol), 5 GB, or a minute until they could be stopped (measured)."""
+    maps = {"maps": [{"method": "saliency"}]} if method == "sensitivity_n" else {}
+    asked = {"method": method, "pictures": [client.sample()], **maps}
+    assert "too much for a studio" in client.refusal(**asked, parameters=TOO_MUCH[method])[1]
+    offered = next(one for one in client.http.get("api/methods").json() if one["name"] == method)
+    assert {one["name"] for one in offered["parameters"]} >= set(TOO_MUCH[method])
+    few = {name: min(4, value) for name, value in TOO_MUCH[method].items()}
+    assert client.run(**asked, parameters=few)["method"] == method
+
+
 @pytest.mark.parametrize("name", ["predict", "visualize", "rise"])
 def test_a_parameter_of_python_alone_is_refused(client: Client, name: str) -> None:
     asked = {"method": name, "pictures": [client.sample()], "units": ["3:5"], "parameters": {"batch": 10**9}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from tapetum.families.inspections import predict
 from tapetum.families.verdicts import judge
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import Parameter
-from tapetum.studios.describing import MOST, Askable, askable
+from tapetum.studios.describing import MOST, PRODUCTS, Askable, askable
 from tapetum.studios.pictures import OfOne, Picture
 from tapetum.studios.refusals import NotPlain
 from tapetum.studios.results import Results
@@ -193,7 +194,19 @@ def _keywords(method: Askable, given: Mapping[str, Any], pictures: OfOne) -> dic
     unknown = [name for name in given if name not in own]
     if unknown:
         raise MethodError(f"{method.name} has no parameter '{unknown[0]}'; it has {', '.join(own) or 'none'}")
-    return {name: _value(method, own[name], value, pictures) for name, value in given.items()}
+    found = {name: _value(method, own[name], value, pictures) for name, value in given.items()}
+    _check_together(method, found)
+    return found
+
+
+def _check_together(method: Askable, given: Mapping[str, Any]) -> None:
+    """Refuses numbers of which each is allowed, but which need too much together."""
+    powers, most = PRODUCTS.get(method.name, ({}, 1.0))
+    values = {one.name: given.get(one.name, one.default) for one in method.own if one.name in powers}
+    numbers = [value ** powers[name] for name, value in values.items() if isinstance(value, (int, float))]
+    if math.prod(numbers) > most:
+        many = " and ".join(powers)
+        raise MethodError(f"{method.name}: {many} together are too much for a studio; ask for less, or run it from Python")
 
 
 def _value(method: Askable, parameter: Parameter, value: Any, pictures: OfOne) -> Any:

@@ -30,6 +30,16 @@ MOST = {
 }  # fmt: skip
 """Largest values in a studio, where several people share one machine; Python and the command line have none of these limits."""
 
+PRODUCTS: dict[str, tuple[dict[str, int], float]] = {
+    "sobol": ({"n_designs": 1, "cells": 4}, 1e8),
+    "hsic": ({"n_samples": 1, "cells": 2}, 2e6),
+    "sensitivity_n": ({"n_sizes": 1, "n_samples": 1, "cells": 2}, 5e7),
+    "shapley_sampling": ({"n_samples": 1, "n_segments": 2}, 1e8),
+    "deep_fool": ({"n_steps": 1, "candidates": 1}, 1000),
+    "pgd": ({"n_steps": 1}, 200),
+}
+"""{method: ({parameter: power}, largest product)}: numbers that together need much memory, or long until a stop is seen."""
+
 QUESTIONS: dict[FourQuestions, str] = {"looks_for": "Looks for", "found": "Found", "mattered": "Mattered", "trust": "Trust"}
 
 Kind = Literal["prediction", "verdict", "attribution", "rendering", "inspection", "metric"]

@@ -139,13 +139,8 @@ class Job:
             answer = Event("stopped", {"message": self._why or str(error), "kind": "Cancelled"})
         except TapetumError as error:
             answer = Event("refused", {"message": str(error), "kind": type(error).__name__})
-        except (torch.OutOfMemoryError, MemoryError):
-            text = "this does not fit into the free memory; ask for a smaller picture, fewer samples or a smaller network"
-            answer = Event("refused", {"message": text, "kind": "MemoryError"})
         except Exception as error:
-            log.exception("a job failed")
-            text = f"the studio failed at this ({type(error).__name__}); it goes on with other questions"
-            answer = Event("refused", {"message": text, "kind": "Failure"})
+            answer = Event("refused", _in_words(error))
         finally:
             assert self._turns is not None
             self._turns.leave(self.place)
@@ -199,6 +194,17 @@ class Job:
     def _await_turn(self) -> None:
         if not self.stopped:
             self.place.go.wait()
+
+
+def _in_words(error: Exception) -> dict[str, str]:
+    """Returns the refusal that an unexpected error becomes."""
+    full = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    if full:  # torch has no class of its own for a processor's memory
+        text = "this does not fit into the free memory; ask for a smaller picture, fewer samples or a smaller network"
+        return {"message": text, "kind": "MemoryError"}
+    log.error("a job failed", exc_info=error)
+    text = f"the studio failed at this ({type(error).__name__}); it goes on with other questions"
+    return {"message": text, "kind": "Failure"}
 
 
 class Jobs:
