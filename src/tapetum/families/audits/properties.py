@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tapetum.data.preprocessing import size_of
+from tapetum.engines.similarity import ranks
 from tapetum.families.audits.cues import frame_of
 from tapetum.families.audits.files import FILE_PROPERTIES
 from tapetum.families.audits.pictures import Audited
@@ -59,13 +59,13 @@ def properties_of(read: Audited, right: Tensor, seed: int) -> tuple[Property, ..
     values = torch.stack([function(read.pixels).double() for _, function in PROPERTIES.values()], 1)
     values = torch.cat([values, read.files], 1)
     units = {**{name: unit for name, (unit, _) in PROPERTIES.items()}, **FILE_PROPERTIES}
-    ranks = standardised(values)
+    placed = standardised(values)
     own = one_hot(read.labels, len(read.classes)).double()
     generator = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(len(ranks), generator=generator) for _ in range(SHUFFLES)]
-    share = _between(ranks, own)
-    chance = torch.stack([_between(ranks, own[order]) for order in orders]).amax(1)
-    inside = ranks - own @ (own.T @ ranks / own.sum(0)[:, None])
+    orders = [torch.randperm(len(placed), generator=generator) for _ in range(SHUFFLES)]
+    share = _between(placed, own)
+    chance = torch.stack([_between(placed, own[order]) for order in orders]).amax(1)
+    inside = placed - own @ (own.T @ placed / own.sum(0)[:, None])
     difference = _difference(inside, right)
     within = torch.stack([_difference(inside, _within(right, read.labels, order)) for order in orders]).abs().amax(1)
     means = own.T @ values / own.sum(0)[:, None]
@@ -88,9 +88,9 @@ def standardised(values: Tensor) -> Tensor:
 
     A property that is the same for all pictures is 0 for all.
     """
-    ranks = torch.from_numpy(rankdata(values.numpy(), axis=0)).double()
-    spread = ranks.std(0)
-    return (ranks - ranks.mean(0)) / torch.where(spread > 0, spread, 1.0)
+    placed = ranks(values.T).T
+    spread = placed.std(0)
+    return (placed - placed.mean(0)) / torch.where(spread > 0, spread, 1.0)
 
 
 def _between(ranks: Tensor, own: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from tapetum.types.comparing import Network, SplitGroup, UnitMatches
@@ -48,6 +47,8 @@ def _varying(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matched(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    from scipy.optimize import linear_sum_assignment  # takes long to import
+
     correlation = x.T @ y / len(x)
     rows, columns = linear_sum_assignment(correlation.numpy(), maximize=True)
     rows, columns = torch.as_tensor(rows), torch.as_tensor(columns)
