@@ -62,12 +62,12 @@ export function Card({ column, run, row, verdict, judging, models, alone, name }
         {models && <span class="note">{modelTitle(column.model)}</span>}
         {methods.length > 1 && <button type="button" class="plain close" aria-label={`Take ${titleOf(column.ask.method)} out`} onClick={() => change({ methods: methods.filter((name) => name !== column.ask.method) })}>×</button>}
       </div>
-      <div class={stale ? "stale" : ""}>
+      {run.phase === "refused" && !run.result ? null : <div class={stale ? "stale" : ""}>
         <MapView
           photo={photo} map={photo ? (one?.map ?? null) : null} reduce={value?.reduce ?? "positive"} size={size} opacity={opacity} threshold={threshold} smooth={smooth} view={view} onView={onView}
           label={{ method: titleOf(column.ask.method), target: target || null }} status={photo ? one?.status : undefined} words={one?.why ?? (busy(run) ? "being made" : photo ? "" : " ")} stderr={one?.stderr}
         />
-      </div>
+      </div>}
       <figcaption>
         <Working name={column.slot} run={run} options={{ title: titleOf(column.ask.method), live: method?.live ?? false }} />
         {one?.words && !stale && !so_far && (alone || !verdict) && <p class={alone ? "says" : "note"}>{capital(one.words)}.</p>}

@@ -2,7 +2,7 @@
 
 import { count } from "../shared/words";
 import { Pick, type Group } from "./pick";
-import { modelKey, modelOf } from "./state";
+import { modelKey, modelOf, state } from "./state";
 import type { Model, Prediction } from "./types";
 import { about, modelNow } from "./world";
 
@@ -15,7 +15,7 @@ export function modelTitle(key: string): string {
 }
 
 function modelGroups(now: string, none: boolean): Group[] {
-  const { model } = modelOf(now);
+  const { model } = modelOf(none ? state.get().model : now);
   const all = Object.entries(about.get()?.models ?? {});
   const weights = model ? [
     { value: modelKey(model, "default"), title: model, note: "trained weights" },

@@ -64,6 +64,24 @@ function Header() {
   );
 }
 
+/** A model that cannot be had, and what can be had instead. */
+function ModelRefusals() {
+  const now = state.use();
+  const asked = [useModel(now.model), useModel(now.other)];
+  return (
+    <>
+      {([["model", now.model], ["other", now.other]] as const).map(([which, key], i) => asked[i]?.message && (
+        <p key={which} class="caution row-of" role="alert">
+          <span>{asked[i].message}</span>
+          {!key.endsWith("~random") && <button type="button" onClick={() => change({ [which]: `${key}~random` })}>Use random weights</button>}
+          {which === "other" && <button type="button" onClick={() => change({ other: "" })}>Without it</button>}
+          {which === "model" && <button type="button" onClick={() => change({ model: about.get()!.first })}>Back to {about.get()!.first}</button>}
+        </p>
+      ))}
+    </>
+  );
+}
+
 function Tabs() {
   const { tab } = state.use();
   return (
@@ -104,25 +122,26 @@ function App() {
       {!embedded && <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the result</a>}
       {!embedded && <Header />}
       {!embedded && <Tabs />}
+      <ModelRefusals />
+      {!embedded && <Tour />}
       <div class="desk">
         <Shelf />
         <main id="main" tabIndex={-1} key={tab}><h1 class="unseen">{one.question}</h1><Shown /></main>
       </div>
       {!embedded && <Pins />}
       {!embedded && <History />}
-      {!embedded && <Tour />}
       <Said />
     </div>
   );
 }
 
 /** The server wants a token, which it printed when it began. */
-function Token() {
+function Token({ opened }: { opened: () => void }) {
   const [text, set] = useState("");
   const enter = (event: Event) => {
     event.preventDefault();
     useToken(text.trim());
-    void open();
+    opened();
   };
   return (
     <main class="refusal">
@@ -143,21 +162,21 @@ declare global {
 }
 window.tapetumStudio = exposed;
 
-const root = document.getElementById("studio")!;
+const root = document.getElementById("studio");
 
-async function open(): Promise<void> {
+async function open(root: HTMLElement): Promise<void> {
   try {
     const asked = begin();
     await new Promise<void>((resolve, reject) => {
       const end = about.follow(() => (end(), resolve()));
       asked.catch(reject);
     });
-    render(about.get()!.token ? <Token /> : <App />, root);
+    render(about.get()!.token ? <Token opened={() => void open(root)} /> : <App />, root);
     await asked;
   } catch (error) {
-    const retry = () => void open();
+    const retry = () => void open(root);
     render(<main class="refusal"><h1>The studio does not answer</h1><p role="alert">{(error as Error).message}</p><button type="button" onClick={retry}>Try again</button></main>, root);
   }
 }
 
-void open();
+if (root) void open(root); // without a place for it, only what `exposed` offers

@@ -5,14 +5,14 @@ import { askOf, mapOf, modelsOf, picturesOf, targetsOf } from "./asks";
 import { Card, type Column } from "./card";
 import { classTitle, ClassPick } from "./choices";
 import { Edit, useEditing } from "./edit";
-import { busy, fresh, useRun, useRuns, type Run } from "./jobs";
+import { busy, fresh, runOf, useRun, useRuns, type Run } from "./jobs";
 import { Look } from "./look";
 import { More } from "./more";
 import { Pick, type Group } from "./pick";
 import { usePredictions } from "./predictions";
 import { change, state, type State } from "./state";
 import type { Ask, Method, Model, Verdict } from "./types";
-import { methodOf, methods, pictureOf, titleOf, useModel } from "./world";
+import { methodOf, methods, modelNow, modelRefused, pictureOf, titleOf, useModel } from "./world";
 
 /** Methods that are offered first: quick or well tried, each of another kind. */
 const GOOD = ["grad_cam", "layer_cam", "integrated_gradients", "smooth_grad", "rise", "occlusion", "lrp"];
@@ -25,13 +25,23 @@ export function mapMethods(model: Model | null): Method[] {
   return methods.get().filter((one) => one.kind === "attribution" && (attends || one.family !== "attentions"));
 }
 
+/** The first model's answer as a class of the second, so that both explain the same; null where it has no such class. */
+function sameClass(model: string): string | null {
+  const value = runOf("predict").result?.value;
+  const answer = value?.type === "predictions" ? value.rows[0]?.[0] : undefined;
+  const index = answer ? (modelNow(model)?.labels?.indexOf(answer.label) ?? -1) : -1;
+  return answer && index >= 0 ? String(modelNow(model)?.labels?.[answer.index] === answer.label ? answer.index : index) : null;
+}
+
 function columnsOf(now: State): Column[] {
   const pictures = picturesOf(now);
-  const all = modelsOf(now).flatMap((model, m) =>
-    targetsOf(now).flatMap((target, t) =>
-      now.methods.map((method) => {
+  const all = targetsOf(now).flatMap((target, t) =>
+    now.methods.flatMap((method) =>
+      modelsOf(now).flatMap((model, m) => {
+        if (modelRefused(model)) return [];
         const { parameters } = mapOf(now, method, target);
-        return { slot: `map/${m}/${t}/${method}`, model, target, ask: askOf(model, method, { pictures, target, parameters }) };
+        const own = target === null && m > 0 && pictures.length === 1 ? sameClass(model) : target;
+        return [{ slot: `map/${m}/${t}/${method}`, model, target: own, ask: askOf(model, method, { pictures, target: own, parameters }) }];
       })));
   return pictures.length && methods.get().length ? all.slice(0, MOST_COLUMNS) : [];
 }
@@ -45,6 +55,7 @@ export function judgeAsk(now: State, model: string, columns: Column[]): Ask | nu
 export function useMaps(): { columns: Column[]; runs: Run[]; judged: (column: Column, row: number) => Verdict | null; judging: boolean } {
   const now = state.use();
   methods.use();
+  useModel(now.other);
   const columns = columnsOf(now);
   const runs = useRuns(columns.map(({ slot, ask }) => ({ slot, ask, options: { title: titleOf(ask.method), live: methodOf(ask.method)?.live ?? false } })));
   const ready = runs.length > 0 && runs.every((run) => !busy(run) && (fresh(run) || run.phase === "refused"));
@@ -168,7 +179,7 @@ export function Mattered() {
       {pictures.map((id, row) => (now.edited === "" || row > 1) && (
         <section key={row} aria-label={nameOfRow(id, row, now)}>
           {pictures.length > 1 && <h3 class="row-title">{nameOfRow(id, row, now)}</h3>}
-          <div class={`cards ${columns.length === 1 ? "one-card" : ""}`}>{columns.map((column, i) => card(column, i, row, { alone: columns.length === 1 }))}</div>
+          <div class={`cards ${columns.length === 1 ? "one-card" : models && columns.length > 2 ? "of-two" : ""}`}>{columns.map((column, i) => card(column, i, row, { alone: columns.length === 1 }))}</div>
         </section>
       ))}
       {columns.length >= MOST_COLUMNS && <p class="note">{plural(MOST_COLUMNS, "map")} of a picture are shown at most; take some methods or classes out to see others.</p>}

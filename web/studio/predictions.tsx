@@ -5,12 +5,13 @@ import { askOf } from "./asks";
 import { useRun, type Run } from "./jobs";
 import { change, state } from "./state";
 import type { Prediction } from "./types";
+import { modelRefused } from "./world";
 
 const percent = (share: number) => (share >= 0.0995 ? `${(100 * share).toFixed(0)} %` : `${(100 * share).toFixed(1)} %`);
 
 /** The predictions of some pictures, asked for before anything else. */
 export function usePredictions(slot: string, model: string, pictures: string[], k = 5): { rows: Prediction[][]; run: Run } {
-  const ask = model && pictures.length ? askOf(model, "predict", { pictures, parameters: k === 5 ? {} : { k } }) : null;
+  const ask = model && pictures.length && !modelRefused(model) ? askOf(model, "predict", { pictures, parameters: k === 5 ? {} : { k } }) : null;
   const run = useRun(slot, ask, { title: "Predictions", quick: true });
   const value = run.result?.value;
   return { rows: value?.type === "predictions" ? value.rows : [], run };

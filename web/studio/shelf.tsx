@@ -7,7 +7,7 @@ import { fresh } from "./jobs";
 import { Bars, usePredictions } from "./predictions";
 import { change, state } from "./state";
 import { nameOfRow } from "./mattered";
-import { add, idOf, nameOf, pictureOf, remove, shelf, useModel, useSeen } from "./world";
+import { add, idOf, nameOf, pictureOf, remove, shelf, useSeen } from "./world";
 import { Working } from "./working";
 
 /** Pictures that are dropped or pasted anywhere on the page. */
@@ -146,8 +146,6 @@ export function Shelf() {
   shelf.use();
   const pictures = picturesOf(now);
   const { rows, run } = usePredictions("predict", now.model, pictures);
-  const facts = useModel(now.model);
-  const other = useModel(now.other);
   const second = usePredictions("predict/other", now.other, now.other ? pictures : []);
   const shown = now.edited ? [1] : pictures.map((_, i) => i).slice(0, 1);
   return (
@@ -156,8 +154,6 @@ export function Shelf() {
       <Thumbnails />
       <Ways />
       <div class="answers-of">
-        {facts?.message && <p class="caution" role="alert">{facts.message}</p>}
-        {other?.message && <p class="caution" role="alert">{other.message}</p>}
         <Working name="predict" run={run} options={{ quick: true }} />
         {(now.edited === "" || now.tab !== "mattered") && rows.map((row, i) => (
           <section key={i}>

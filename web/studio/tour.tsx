@@ -16,7 +16,7 @@ const STEPS: Step[] = [
   { title: "A photograph, and an answer", text: "The model has looked at this cup and says espresso; the bars say how sure it is of each answer.", to: { ...coffee, tab: "mattered", methods: [] } },
   { title: "Which part made it an espresso?", text: "Grad-CAM colours the places that raised the answer: move over them to read their values.", to: { ...coffee, tab: "mattered", methods: ["grad_cam"] } },
   { title: "Do others agree?", text: "Three methods that work differently, side by side; under each stands whether it beats maps that know nothing of the model.", to: { ...coffee, tab: "mattered", methods: ["grad_cam", "layer_cam", "integrated_gradients"] } },
-  { title: "Why this rather than that?", text: "Red speaks for espresso, blue for cup: what tells the two apart is another question than what makes either.", to: { ...coffee, tab: "mattered", methods: ["hires_cam"], targets: ["967"], against: "968" } },
+  { title: "Why this rather than that?", text: "Red speaks for espresso, blue for cup: what tells the two apart is another question than what makes either.", to: { ...coffee, tab: "mattered", methods: ["lrp"], targets: ["967"], against: "968" } },
   { title: "What did it find on the way?", text: "Each layer has channels that find something; click one to ask what it looks for.", to: { ...coffee, tab: "found" } },
   { title: "What does a class look like to it?", text: "An optimiser draws the picture that says espresso most; it improves while you watch, and you may stop it.", to: { tab: "looks_for", unit: { ...START.unit, label: "967" } } },
   { title: "Do the explanations hold?", text: "Dots are maps drawn at random, the line is the map: it holds if it lies clear of them, of the edges and of a blob.", to: { ...coffee, tab: "trust", methods: ["grad_cam", "integrated_gradients", "edge_attribution"] } },
@@ -46,15 +46,17 @@ export function Tour() {
   if (!step) {
     return (
       <section class="tour" aria-label="Tour">
-        <p><strong>New here?</strong> Eight steps, two minutes, on this photograph.</p>
+        <div><p><strong>New here?</strong> Eight steps, two minutes, on this photograph.</p></div>
         <div class="row-of"><button type="button" class="strong" onClick={() => show(1)}>Show me</button><button type="button" onClick={away}>Not now</button></div>
       </section>
     );
   }
   return (
     <section class="tour" aria-label="Tour" onKeyDown={(event) => event.key === "Escape" && away()}>
-      <p class="note">Step {tour} of {STEPS.length}</p>
-      <div aria-live="polite"><h2>{step.title}</h2><p>{step.text}</p></div>
+      <div aria-live="polite">
+        <h2>{step.title} <span class="note">{tour} of {STEPS.length}</span></h2>
+        <p>{step.text}</p>
+      </div>
       <div class="row-of">
         {tour > 1 && <button type="button" onClick={() => show(tour - 1)}>Back</button>}
         {tour < STEPS.length ? <button type="button" class="strong" onClick={() => show(tour + 1)}>Next</button> : <button type="button" class="strong" onClick={away}>Look around</button>}

@@ -7,7 +7,7 @@ import { busy } from "./jobs";
 import { More } from "./more";
 import { nameOfRow, useMaps } from "./mattered";
 import { change, state } from "./state";
-import { Badge, Strip } from "./verdict";
+import { Badge, plainly, Strip } from "./verdict";
 import { about, modelNow, titleOf } from "./world";
 
 function Table() {
@@ -25,7 +25,7 @@ function Table() {
             <h4>
               {titleOf(column.ask.method)} <span class="note">for {verdict ? classTitle(verdict.target, modelNow(column.model)) : "the answer"}{several && `, ${nameOfRow(id, row, now)}`}{now.other && `, ${modelTitle(column.model)}`}</span>
             </h4>
-            {verdict ? <div><Badge verdict={verdict} /> <span class="note">{verdict.words}</span></div> : <p class="note">{run.phase === "refused" ? run.message : busy(run) ? "The map is being made …" : judging ? "Comparing with random maps …" : "No verdict yet."}</p>}
+            {verdict ? <div><Badge verdict={verdict} /> <span class="note">{plainly(verdict)}</span></div> : <p class="note">{run.phase === "refused" ? run.message : busy(run) ? "The map is being made …" : judging ? "Comparing with random maps …" : "No verdict yet."}</p>}
             {verdict && <Strip verdict={verdict} />}
           </li>
         ))}

@@ -8,6 +8,9 @@ const BADGES: Record<string, string> = {
   no_positive_evidence: "no evidence", constant: "constant", non_finite: "not a number",
 };
 
+/** The sentence, without what the badge says already. */
+export const plainly = ({ words }: Verdict) => words.replace(/^cannot be tested: /, "");
+
 export function Badge({ verdict }: { verdict: Verdict }) {
   const kind = verdict.stands ? "stands" : verdict.tested ? "falls" : "untested";
   return <span class={`badge ${kind}`} title={verdict.short}>{BADGES[verdict.outcome] ?? verdict.outcome}</span>;
@@ -45,7 +48,7 @@ const chance = (p: number) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 export function Hold({ verdict, open = false }: { verdict: Verdict; open?: boolean }) {
   return (
     <details class="hold" open={open}>
-      <summary><Badge verdict={verdict} /> <span>{verdict.words}</span></summary>
+      <summary><Badge verdict={verdict} /> <span>{plainly(verdict)}</span></summary>
       <Strip verdict={verdict} />
       <p class="note">
         A map holds if hiding what it ranks highest lowers the answer faster than random maps, the picture's edges and a blob in the middle do
@@ -62,7 +65,7 @@ export function Verdicts({ rows, title }: { rows: Verdict[]; title: (verdict: Ve
       {rows.map((verdict, i) => (
         <li key={i}>
           <h4>{title(verdict)}</h4>
-          <div><Badge verdict={verdict} /> <span class="note">{verdict.words}</span></div>
+          <div><Badge verdict={verdict} /> <span class="note">{plainly(verdict)}</span></div>
           <Strip verdict={verdict} />
         </li>
       ))}

@@ -6,7 +6,8 @@ import * as api from "./api";
 import { pixelsOf } from "./canvas/pixels";
 import { host } from "./host";
 import { dropFile, keepFile, keptFile, keptIds } from "./kept";
-import { change, modelOf, state } from "./state";
+import { finished } from "./jobs";
+import { change, modelKey, modelOf, state } from "./state";
 import { store } from "./store";
 import type { About, Method, Model, Picture, Progress } from "./types";
 
@@ -37,12 +38,20 @@ export interface Known {
 
 const models = store<Record<string, Known>>({});
 
+/** Models that have answered: what they saw of a picture can be asked for. */
+const awake = store<Set<string>>(new Set());
+const wake = (key: string) => awake.get().has(key) || awake.set(new Set([...awake.get(), key]));
+finished.push((_title, ask) => wake(modelKey(ask.model, ask.weights)));
+
 function learn(key: string): void {
   const set = (patch: Partial<Known>) => models.set({ ...models.get(), [key]: { ...models.get()[key]!, ...patch } });
   models.set({ ...models.get(), [key]: { model: null, progress: null, message: "" } });
   const { model: name, weights } = modelOf(key);
   const heard: api.Heard = (event, data) => {
-    if (event === "result") set({ model: data as Model });
+    if (event === "result") {
+      wake(key);
+      set({ model: data as Model });
+    }
     else if (event === "progress") set({ progress: data as Progress });
     else if (event === "refused") set({ message: (data as { message: string }).message });
   };
@@ -56,6 +65,8 @@ export function useModel(key: string): Known | null {
   return key ? (all[key] ?? null) : null;
 }
 
+/** Why a model cannot be had. */
+export const modelRefused = (key: string) => models.get()[key]?.message ?? "";
 export const modelNow = (key: string) => models.get()[key]?.model ?? null;
 export const forgetModel = (key: string) => {
   const { [key]: _, ...others } = models.get();
@@ -146,7 +157,8 @@ function usePixels(path: string | null, id: string): ImageData | null {
 /** What a model saw of a picture. */
 export function useSeen(id: string, model: string): ImageData | null {
   const { model: name, weights } = modelOf(model);
-  return usePixels(id && name ? `pictures/${id}/seen?model=${encodeURIComponent(name)}&weights=${weights}` : null, id);
+  const ready = awake.use().has(model);
+  return usePixels(id && ready ? `pictures/${id}/seen?model=${encodeURIComponent(name)}&weights=${weights}` : null, id);
 }
 
 /** A picture as a person sees it. */
