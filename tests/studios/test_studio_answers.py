@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-import subprocess
-import sys
+import json
+import shlex
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import skimage
 import torch
 from asking import Client, tiny, values_of
 from PIL import Image
 from skimage import data
 
 import tapetum as tp
+from tapetum.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -91,21 +95,62 @@ def test_an_answer_is_made_once(client: Client) -> None:
     assert other["key"] != first["key"]
 
 
-def test_the_code_of_a_result_gives_its_numbers(client: Client) -> None:
-    """The script is run as it is shown, by a Python of its own, with the built-in network on the packaged photograph."""
-    asked = {"model": "efficientnet_lite0", "method": "grad_cam", "pictures": [client.sample()], "target": "cup"}
-    answer = client.run(**asked)
-    script = answer["code"]["python"] + "import numpy; numpy.save('/dev/stdout', result.heatmap(None)[0].numpy())"
-    script = script.replace("print(result)\n", "").replace("'/dev/stdout'", "__import__('sys').stdout.buffer")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
-    np.testing.assert_allclose(
-        np.load(io.BytesIO(done.stdout)), values_of(answer["value"]["maps"][0]["map"]), rtol=1e-4, atol=1e-7
-    )
-    assert answer["code"]["command"].startswith("tapetum run grad_cam ")
-    assert answer["code"]["command"].endswith("--target cup")
+LITE = "efficientnet_lite0"
+ASKED = {
+    "grad_cam": {"method": "grad_cam", "target": "cup", "parameters": {"layer": "blocks.4"}},
+    "predict": {"method": "predict", "parameters": {"k": 3}},
+    "visualize": {"method": "visualize", "units": ["blocks.3:5 - blocks.3:9"], "parameters": {"size": 48, "n_steps": 2}},
+    "deletion": {"method": "deletion", "maps": [{"method": "saliency", "target": "cup"}], "parameters": {"n_steps": 4}},
+}
 
 
-def test_an_export_holds_arrays_pictures_and_code(client: Client, tmp_path: object) -> None:
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ASKED)
+def test_the_code_of_a_result_gives_its_numbers(client: Client, name: str) -> None:
+    """The script is run as it is shown, with the built-in network on the packaged photograph."""
+    pictures = [] if "units" in ASKED[name] else [client.sample()]
+    answer = client.run(model=LITE, pictures=pictures, **ASKED[name])
+    value, names = answer["value"], dict[str, Any]()
+    exec(compile(answer["code"]["python"].replace("print(result)", ""), "code", "exec"), names)
+    result = names["result"]
+    if name == "grad_cam":
+        np.testing.assert_allclose(result.heatmap(None)[0], values_of(value["maps"][0]["map"]), rtol=1e-4, atol=1e-7)
+    elif name == "predict":
+        assert [one.label for one in result[0]] == [one["label"] for one in value["rows"][0]]
+    elif name == "visualize":
+        assert result.scores.tolist() == pytest.approx(value["scores"], rel=1e-4)
+    else:
+        assert result.value.tolist() == pytest.approx(value["values"], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+def test_the_command_of_a_result_gives_its_numbers(client: Client, tmp_path: Path) -> None:
+    """The commands are run as they are shown; their reports hold the same numbers."""
+    coffee = [client.sample()]
+    maps = client.run(model=LITE, pictures=coffee, **ASKED["grad_cam"])
+    run_command(maps["code"]["command"], tmp_path / "maps")
+    saved = tp.open(tmp_path / "maps" / "coffee").value
+    np.testing.assert_allclose(saved.heatmap(None)[0], values_of(maps["value"]["maps"][0]["map"]), rtol=1e-4, atol=1e-7)
+    verdicts = client.run(model=LITE, pictures=coffee, method="judge", maps=[{"method": "grad_cam"}, {"method": "saliency"}])
+    run_command(verdicts["code"]["command"], tmp_path / "explained")
+    report = json.loads((tmp_path / "explained" / "report.json").read_text("utf-8"))
+    told = {one["method"]: one for one in report["images"][0]["attributions"]}
+    for row in verdicts["value"]["rows"]:
+        verdict = told[row["method"]]["verdict"]
+        assert verdict["outcome"] == row["outcome"]
+        assert verdict["faithfulness"] == pytest.approx(row["faithfulness"], abs=1e-3)
+
+
+def run_command(words: str, out: Path) -> None:
+    """Runs a command line in this process, as a shell would read it."""
+    plain = words.replace("$(python -c 'import skimage; print(skimage.data_dir)')", skimage.data_dir)
+    with pytest.raises(SystemExit) as end:
+        main([*shlex.split(plain)[1:], "--out", str(out)])
+    assert end.value.code == 0
+
+
+def test_an_export_holds_arrays_pictures_and_code(client: Client, tmp_path: Path) -> None:
     asked = {"model": "tiny", "method": "saliency", "pictures": [client.sample(), client.sample("cat")]}
     answer = client.http.post("api/export", json=asked)
     assert answer.headers["content-type"] == "application/zip"
