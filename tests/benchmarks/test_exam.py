@@ -35,6 +35,7 @@ def test_every_method_has_a_row_and_the_metrics_that_passed_are_those_of_verdict
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")  # the laws check the types of the same calls
 def test_the_page_is_that_of_a_fresh_exam() -> None:
     names = [one.name for one in tp.methods(kind="metric") if one.name not in MINUTES]
     fresh = page(tp.exam_methods(), tp.exam_metrics(names)).splitlines()
