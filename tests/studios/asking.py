@@ -64,7 +64,8 @@ def values_of(one: dict[str, Any]) -> np.ndarray:
 
 @contextmanager
 def a_studio(others: Mapping[str, Given] | None = None, **options: Any) -> Iterator[Server]:
-    with Server({"tiny": Given(lambda one=tiny(): one), **(others or {})}, **options).start() as server:
+    network = tiny()
+    with Server({"tiny": Given(lambda: network), **(others or {})}, **options).start() as server:
         yield server
 
 

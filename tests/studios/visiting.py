@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -185,3 +186,18 @@ def number_after(word: str, text: str) -> float:
     found = re.search(rf"{word} (−?[\d.]+(?:e[−+]?\d+)?)", text)
     assert found, text
     return float(found.group(1).replace("−", "-"))
+
+
+def ready(model: tp.VisionModel, photo: Any) -> torch.Tensor:
+    return model.preprocess([tp.read_image(photo)])
+
+
+def is_of(reading: tuple[float, int, int], heat: np.ndarray) -> None:
+    """What stands under a map is the map's value there; three digits are shown."""
+    value, row, column = reading
+    assert value == pytest.approx(float(heat[row, column]), rel=0.006, abs=1e-9)
+
+
+def is_strongest(reading: tuple[float, int, int], heat: np.ndarray) -> None:
+    is_of(reading, heat)
+    assert reading[0] == pytest.approx(float(heat.max()), rel=0.006)
