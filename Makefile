@@ -20,8 +20,8 @@ demo: .venv/.core ## explain a packaged photograph with the built-in model, into
 test: .venv/.dev ## the test suite, without the slow ones
 	$(PYTEST)
 
-slow: .venv/.dev ## the slow tests
-	$(PYTEST) -m slow || [ $$? -eq 5 ] # 5: none there
+slow: .venv/.dev ## the slow tests, a file at a time: what a file makes for its tests is made once
+	$(PYTEST) --dist loadfile -m slow || [ $$? -eq 5 ] # 5: none there
 
 processors: .venv/.dev ## the claims of equal bits, under the kernels of other processors
 	OMP_NUM_THREADS=1 WORKERS=$(WORKERS) $(BIN)/python tests/processors.py

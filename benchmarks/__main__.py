@@ -1,7 +1,7 @@
-"""`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, repairs, drifts; `sweep`, `quality` by name.
+"""`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, repairs, drifts; others by name.
 
 python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [suppress] [compare] [sweep]
-    [quality] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+    [quality] [studio] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ TABLES = (
     "compare",
     "sweep",
     "quality",
+    "studio",
 )
 USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "suppress", "compare")
 
@@ -84,6 +85,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import drifts
 
             codes.append(drifts.run(given.cache, given.only))
+        elif name == "studio":
+            from benchmarks import studio
+
+            codes.append(studio.run(strict=given.strict))
         elif name == "quality":
             from benchmarks import quality
 

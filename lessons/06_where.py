@@ -320,6 +320,9 @@ here.see(
 #
 # Put the box over the part that you think matters, then over the background. Which changes the answer more?
 #
+# While `tapetum studio` runs, [the cup and the map of what mattered](studio:mattered?methods=occlusion&pictures=coffee) open
+# in it.
+#
 # ## References
 #
 # * [Araujo et al. 2019](bib:araujo2019receptive), Computing Receptive Fields of Convolutional Neural Networks.

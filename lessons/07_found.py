@@ -341,6 +341,8 @@ here.see(
 #
 # Look at the right half of the matrix: is there a channel that only your picture drives, and where in it does it answer?
 #
+# While `tapetum studio` runs, [the channels that answer to the cat](studio:found?pictures=cat) open in it.
+#
 # ## References
 #
 # * [Olah et al. 2017](bib:olah2017feature), Feature Visualization: what channels look for.

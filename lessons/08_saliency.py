@@ -254,6 +254,9 @@ here.see(
 # `tapetum lesson 8 --model resnet50 --image dog.jpg`, or only the maps:
 # `tapetum run smooth_grad dog.jpg --n-samples 50`. Look at the standard error first: is what you see above it?
 #
+# While `tapetum studio` runs, [these maps of the
+# cup](studio:mattered?methods=saliency,smooth_grad,integrated_gradients&pictures=coffee) open in it.
+#
 # ## References
 #
 # - [Simonyan et al. 2014](bib:simonyan2014saliency): the gradient as a map.

@@ -247,6 +247,9 @@ here.see(
 # `tapetum run grad_cam_steps dog.jpg --target "golden retriever" --rival "Labrador retriever"`. Do the two classes differ in
 # their weights? Are the strongest channels the same?
 #
+# While `tapetum studio` runs, [both photographs with their Grad-CAM](studio:mattered?methods=grad_cam&pictures=cat,coffee)
+# open in it.
+#
 # ## References
 #
 # - [Selvaraju et al. 2017](bib:selvaraju2017gradcam): Grad-CAM.

@@ -222,6 +222,9 @@ tp.show(deletion)
 # `tapetum lesson 10 --model resnet50 --image dog.jpg`, or the whole test at once: `tapetum explain dog.jpg --out report`. Which
 # maps stand up on your picture? Do they agree?
 #
+# While `tapetum studio` runs, [the maps of this lesson](studio:mattered?methods=occlusion,rise,lime&pictures=coffee) open in
+# it.
+#
 # ## References
 #
 # - [Zeiler and Fergus 2014](bib:zeiler2014deconvnet): occlusion.

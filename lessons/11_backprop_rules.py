@@ -362,6 +362,9 @@ here.holds(still, "and it was still in training mode afterwards")
 # `tapetum lesson 11 --model resnet50 --image dog.jpg`. Is guided backprop as blind to the class on your network? Does LRP find
 # a rule for each of its operations, or does it refuse?
 #
+# While `tapetum studio` runs, [the rules side by side](studio:mattered?methods=guided_backprop,deconvnet,lrp&pictures=coffee)
+# open in it.
+#
 # ## References
 #
 # - [Zeiler and Fergus 2014](bib:zeiler2014deconvnet): deconvnet.

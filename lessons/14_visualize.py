@@ -337,6 +337,9 @@ here.see(beyond, "the made picture is far beyond all photographs")
 # Try sizes of 256, 512 and 1024 px: a channel's pattern keeps its size in pixels, so a large picture shows more copies of it.
 # All recipes are in [how to see what units look for](howto:render).
 #
+# While `tapetum studio` runs, [a unit whose picture improves while you watch](studio:looks_for?unit=blocks.4.2:3) opens in
+# it.
+#
 # ## References
 #
 # * [Olah et al. 2017](bib:olah2017feature), Feature Visualization: transforms, frequencies, diversity, negative ends.

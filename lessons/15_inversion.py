@@ -278,6 +278,8 @@ here.see(bool(loss[0] < last.min() / 5), "L-BFGS gets five times lower, and furt
 # Look for the depth at which *you* would no longer recognise the picture, and compare it with the depth at which the
 # network no longer does.
 #
+# While `tapetum studio` runs, [an inversion that improves while you watch](studio:found?pictures=cat) opens in it.
+#
 # ## References
 #
 # * [Mahendran and Vedaldi 2015](bib:mahendran2015inversion), Understanding deep image representations by inverting them.

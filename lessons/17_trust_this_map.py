@@ -237,6 +237,8 @@ tp.show(diagnosis)
 # takes a minute
 # or two, since it draws its null on *your* picture.
 #
+# While `tapetum studio` runs, [the verdicts on two maps](studio:trust?methods=grad_cam,saliency&pictures=coffee) open in it.
+#
 # ## References
 #
 # * [Petsiuk et al. 2018](bib:petsiuk2018rise): deletion and insertion.

@@ -231,6 +231,8 @@ here.holds(
 #
 # Give `--target` a class and lead the network there. [The how-to](howto:attack) has the numbers of 50 photographs.
 #
+# While `tapetum studio` runs, [an attack on the cup](studio:trust?more=pgd&pictures=coffee) opens in it.
+#
 # ## References
 #
 # * [Goodfellow et al. 2015](bib:goodfellow2015explaining): one step.

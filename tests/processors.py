@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,8 @@ import torch
 from tapetum.processor import processor
 
 HERE = Path(__file__).parent
-WORKERS = os.environ.get("WORKERS", "2")
+WORKERS = int(os.environ.get("WORKERS", "2"))
+"""Settings at a time: each begins one process, which costs as much as its tests."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,23 @@ SETTINGS = (
 
 def main(words: list[str]) -> int:
     """Runs all settings, or those whose name has a word; 1 if a test failed in one of them."""
-    lines: list[str] = []
-    failed = False
-    with tempfile.TemporaryDirectory() as folder:
+    wanted = [one for one in SETTINGS if not words or any(word in str(one) for word in words)]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
         library = _library(Path(folder))
-        for setting in SETTINGS:
-            if words and not any(word in str(setting) for word in words):
-                continue
-            why = _missing(setting, library)
-            if why:
-                lines.append(f"left out  {setting}: {why}")
-                continue
-            print(f"-- {setting}", flush=True)
-            begun = time.perf_counter()
-            status = _run(setting, library)
-            failed |= status != 0
-            lines.append(f"{'FAILED' if status else 'passed'}    {setting} ({time.perf_counter() - begun:.0f} s)")
-    print("\n".join([f"\nequal bits on {processor()}:", *lines]))
-    return int(failed)
+        ends = list(pool.map(lambda one: _ended(one, library), wanted))
+    print("\n".join([f"\nequal bits on {processor()}:", *ends]))
+    return int(any(end.startswith("FAILED") for end in ends))
+
+
+def _ended(setting: Setting, library: Path | None) -> str:
+    """Runs one setting, in one process: what it printed is printed at its end, since others run beside it."""
+    why = _missing(setting, library)
+    if why:
+        return f"left out  {setting}: {why}"
+    begun = time.perf_counter()
+    done = _run(setting, library)
+    print(f"-- {setting}\n{done.stdout}", flush=True)
+    return f"{'FAILED' if done.returncode else 'passed'}    {setting} ({time.perf_counter() - begun:.0f} s)"
 
 
 def _missing(setting: Setting, library: Path | None) -> str:
@@ -92,12 +93,13 @@ def _library(folder: Path) -> Path | None:
     return made if done.returncode == 0 else None
 
 
-def _run(setting: Setting, library: Path | None) -> int:
+def _run(setting: Setting, library: Path | None) -> subprocess.CompletedProcess[str]:
     more = {"LD_PRELOAD": str(library)} if setting.intel else {}
-    more["OMP_WAIT_POLICY"] = "passive"  # two workers of two threads each: who waits must not spin
+    more["OMP_WAIT_POLICY"] = "passive"  # two settings of two threads each: who waits must not spin
     files = [str(file) for file in sorted(HERE.rglob("test_*.py")) if "mark.bits" in file.read_text()]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", WORKERS, "-p", "no:cacheprovider", "-m", "bits and not slow", *files]
-    return subprocess.run(command, cwd=HERE.parent, env=os.environ | setting.environment | more, check=False).returncode
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "bits and not slow", *files]
+    environment, streams = os.environ | setting.environment | more, {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, cwd=HERE.parent, env=environment, check=False, text=True, **streams)
 
 
 if __name__ == "__main__":

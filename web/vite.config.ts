@@ -1,16 +1,19 @@
 // Each page is one classic script, one style sheet and its public/index.html: pages opened from file:// may not load modules.
+// The notebook's widget is a module, which anywidget loads; it lies beside the studio's page and is built after it.
 import { defineConfig } from "vite";
 
-const SITES: Record<string, string> = { atlas: "atlas", studio: "studios" };
+const SITES: Record<string, string> = { atlas: "atlas", studio: "studios", widget: "studios" };
 
-// `vite build --mode atlas` or `--mode studio`
+// `vite build --mode atlas`, `--mode studio` or `--mode widget`
 export default defineConfig(({ mode: page }) => ({
   define: { "process.env.NODE_ENV": '"production"' },
-  publicDir: `${page}/public`,
+  publicDir: page === "widget" ? false : `${page}/public`,
   build: {
     outDir: `../src/tapetum/${SITES[page]}/site`,
-    emptyOutDir: true,
+    emptyOutDir: page !== "widget",
     target: "es2022",
-    lib: { entry: `${page}/main.tsx`, formats: ["iife"], name: `${page}Pages`, fileName: () => `${page}.js`, cssFileName: page },
+    lib: page === "widget"
+      ? { entry: "studio/widget.ts", formats: ["es"], fileName: () => "widget.js" }
+      : { entry: `${page}/main.tsx`, formats: ["iife"], name: `${page}Pages`, fileName: () => `${page}.js`, cssFileName: page },
   },
 }));

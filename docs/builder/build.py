@@ -10,12 +10,15 @@ that to some methods; --out puts the site elsewhere.
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import notebooks
@@ -29,6 +32,7 @@ from tutorials import lesson_notebook, tutorials_page
 import tapetum
 from tapetum.course.links import page_of, rewritten
 from tapetum.course.scripts import lessons
+from tapetum.figures.theme import DARK, LIGHT
 
 BUILDER = Path(__file__).resolve().parent
 DOCS = BUILDER.parent
@@ -112,7 +116,9 @@ def write_source(source: Path, *, gallery: bool = False, only: Sequence[str] | N
 def sphinx(source: Path, site: Path, doctrees: Path) -> None:
     """Runs Sphinx in a process of its own; every warning is an error."""
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-j", "2"]
-    done = subprocess.run([*command, "-c", BUILDER, "-d", doctrees, source, site], capture_output=True, text=True, check=False)
+    command += ["-c", BUILDER, "-d", doctrees, source, site]
+    colors = {"PALETTES": json.dumps({"light": asdict(LIGHT), "dark": asdict(DARK)})}
+    done = subprocess.run(command, env=os.environ | colors, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{done.stdout}{done.stderr}".strip())
     (site / ".nojekyll").touch()  # without it, GitHub's pages skip names that begin with "_"
@@ -188,7 +194,7 @@ def linked(text: str, file: Path) -> str:
 
 
 def _site_link(scheme: str, name: str, words: str, file: Path) -> str:
-    """Converts `api:`, `bib:`, `lesson:`, `howto:` to Sphinx's references, which it checks."""
+    """Converts `api:`, `bib:`, `lesson:`, `howto:`, `studio:` to Sphinx's references, which it checks."""
     try:
         page = page_of(scheme, name)
     except tapetum.TapetumError as error:
@@ -197,6 +203,8 @@ def _site_link(scheme: str, name: str, words: str, file: Path) -> str:
         return f"{{py:obj}}`{words.strip('`')} <tapetum.{name}>`"
     if scheme == "bib":
         return f"[{words}](#{name})"
+    if scheme == "studio":
+        return f"[{words}]({page})"
     return f"[{words}](/{page.replace('.html', '.md' if scheme == 'howto' else '.ipynb')})"
 
 

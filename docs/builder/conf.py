@@ -1,14 +1,15 @@
 """Sphinx's settings. build.py writes the sources and passes this folder with -c."""
 
+import json
+import os
 import sys
-from dataclasses import asdict
 from importlib.metadata import version as version_of
 from pathlib import Path
 
 BUILDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(BUILDER))
-
-from tapetum.figures.theme import DARK, LIGHT, Palette  # noqa: E402 (after the path)
+PALETTES = json.loads(os.environ["PALETTES"])
+"""Colours of the figures' theme, "light" and "dark", from build.py: the package takes seconds to import."""
 
 project = "tapetum"
 author = "The tapetum contributors"
@@ -16,7 +17,7 @@ copyright = author
 release = version = version_of("tapetum")
 language = "en"
 
-extensions = ["myst_nb", "mathml"]
+extensions = ["myst_nb", "mathml", "navigation"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 nitpicky = True
 nitpick_ignore_regex = [("py:(class|data|attr)", ".*")]  # the types in signatures, mostly other libraries'
@@ -40,29 +41,29 @@ html_show_search_summary = False  # fetched from pages, which browsers forbid fo
 html_math_renderer = "mathml"
 
 
-def _colors(palette: Palette) -> dict[str, str]:
+def _colors(palette: dict[str, str]) -> dict[str, str]:
     """Colours of the figures' theme by Furo's names, and by the theme's own for our style sheet."""
     named = {
-        "color-background-primary": palette.paper,
-        "color-background-secondary": palette.card,
-        "color-background-hover": palette.wash,
-        "color-background-border": palette.line,
-        "color-foreground-primary": palette.ink,
-        "color-foreground-secondary": palette.muted,
-        "color-foreground-muted": palette.muted,
-        "color-brand-primary": palette.accent,
-        "color-brand-content": palette.accent,
-        "color-brand-visited": palette.accent,
-        "color-problematic": palette.caution,
-        "color-api-name": palette.ink,
-        "color-api-pre-name": palette.muted,
-        "color-inline-code-background": palette.card,
+        "color-background-primary": palette["paper"],
+        "color-background-secondary": palette["card"],
+        "color-background-hover": palette["wash"],
+        "color-background-border": palette["line"],
+        "color-foreground-primary": palette["ink"],
+        "color-foreground-secondary": palette["muted"],
+        "color-foreground-muted": palette["muted"],
+        "color-brand-primary": palette["accent"],
+        "color-brand-content": palette["accent"],
+        "color-brand-visited": palette["accent"],
+        "color-problematic": palette["caution"],
+        "color-api-name": palette["ink"],
+        "color-api-pre-name": palette["muted"],
+        "color-inline-code-background": palette["card"],
     }
-    return named | asdict(palette)
+    return named | palette
 
 
 html_theme_options = {
-    "light_css_variables": _colors(LIGHT),
-    "dark_css_variables": _colors(DARK),
+    "light_css_variables": _colors(PALETTES["light"]),
+    "dark_css_variables": _colors(PALETTES["dark"]),
     "footer_icons": [],
 }

@@ -41,6 +41,7 @@ LAWS = {
     "class_only": "explains a class and nothing else: it compares it with similar ones",
     "forward_only": "needs no gradient, so it also explains a model that has none",
     "sampled": "random: the same seed gives the same values, another seed another sample",
+    "live": "whoever watches sees the map while it is made",
     "separate": "each picture depends on its own unit alone: on a CPU a batch gives what single runs give, to the last bit",
     "baseline": "never looks at the weights: it is there to be beaten",
 }

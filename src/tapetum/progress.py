@@ -13,7 +13,7 @@ which then goes on as if nothing had happened. While it is called, `so_far` give
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ Watcher = Callable[[Progress], bool | None]
 
 _watcher: ContextVar[Watcher | None] = ContextVar("tapetum_progress", default=None)
 _stage: ContextVar[str | None] = ContextVar("tapetum_stage", default=None)
-_change: ContextVar[tuple[Change | None, ...]] = ContextVar("tapetum_shown", default=())
+_changes: ContextVar[tuple[Change, ...] | None] = ContextVar("tapetum_shown", default=())
 
 
 @contextmanager
@@ -80,17 +80,28 @@ def stage(name: str) -> Generator[None]:
 
 
 @contextmanager
-def shown_as(change: Change | None) -> Generator[None]:
-    """Passes what `so_far` gives inside the block through `change`, (tensor, rows) -> tensor; None: nothing is shown."""
-    token = _change.set((*_change.get(), change))
+def shown_as(change: Change) -> Generator[None]:
+    """Passes what `so_far` gives inside the block through `change`, (tensor, rows) -> tensor."""
+    changes = _changes.get()
+    token = _changes.set(None if changes is None else (*changes, change))
     try:
         yield
     finally:
-        _change.reset(token)
+        _changes.reset(token)
+
+
+@contextmanager
+def hidden() -> Generator[None]:
+    """Gives watchers no `so_far` inside the block, which makes something else than a part of the result."""
+    token = _changes.set(None)
+    try:
+        yield
+    finally:
+        _changes.reset(token)
 
 
 def report(
-    done: int, total: int, unit: str, value: float | None = None, so_far: SoFar | None = None, rows: Sequence[int] = ()
+    done: int, total: int, unit: str, value: float | None = None, so_far: SoFar | None = None, rows: Iterable[int] = ()
 ) -> None:
     """Emits one event; raises `Cancelled` if the watcher returns False.
 
@@ -100,15 +111,18 @@ def report(
     watcher = _watcher.get()
     if watcher is None:
         return
-    event = Progress(done, total, unit, value, _stage.get(), _changed(so_far, tuple(rows)), tuple(rows))
-    if watcher(event) is False:
+    shown = tuple(rows)
+    event = Progress(done, total, unit, value, _stage.get(), _changed(so_far, shown), shown)
+    with watching(None):  # what the watcher does itself is none of this work's progress
+        answer = watcher(event)
+    if answer is False:
         raise Cancelled(f"stopped after {done} of {total} {unit}")
 
 
 def _changed(so_far: SoFar | None, rows: tuple[int, ...]) -> SoFar | None:
     """Returns `so_far` followed by the changes of the blocks around, innermost first; what it makes is a copy."""
-    changes = [change for change in _change.get() if change is not None]
-    if so_far is None or len(changes) < len(_change.get()):
+    changes = _changes.get()
+    if so_far is None or changes is None:
         return None
 
     def changed() -> Tensor:
@@ -120,11 +134,21 @@ def _changed(so_far: SoFar | None, rows: tuple[int, ...]) -> SoFar | None:
     return changed
 
 
-def track(items: Iterable[T], total: int, unit: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
-    """Yields the items and reports progress after the caller has handled each; `size(item)` is its number of units."""
+def track(
+    items: Iterable[T],
+    total: int,
+    unit: str,
+    size: Callable[[T], int] = lambda _: 1,
+    so_far: SoFar | None = None,
+    rows: Iterable[int] = (),
+) -> Iterator[T]:
+    """Yields the items and reports progress after the caller has handled each; `size(item)` is its number of units.
+
+    so_far, rows: as of `report`.
+    """
     done = 0
     report(0, total, unit)
     for item in items:
         yield item
         done += size(item)
-        report(done, total, unit)
+        report(done, total, unit, None, so_far, rows)

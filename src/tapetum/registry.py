@@ -103,6 +103,15 @@ def places(method: Method) -> tuple[str, ...]:
     return tuple(p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY)
 
 
+LIVE = "live"
+"""Law (property) of methods that show watchers their map while it is made."""
+
+
+def live(method: Method) -> bool:
+    """Returns whether watchers see the result grow: the pictures of every rendering, the maps of methods that declare it."""
+    return method.kind == "rendering" or LIVE in method.laws
+
+
 def parameters(method: Method) -> tuple[Parameter, ...]:
     return keywords(method.function)
 

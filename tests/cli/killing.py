@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 import re
 import resource
@@ -29,14 +28,6 @@ TIMES = {"seconds", "started", "sha256", "resumed", "images_per_s", "made", "was
 
 SPENT = re.compile(r'(data-value="[\d.e-]+">|<dd>)(&lt; )?[\d.]+ m?s<')
 """What a report's page says of seconds."""
-
-
-def processes() -> ForkServerContext:
-    """Processes that start at once: forked from one that has imported everything, and has no threads."""
-    context = multiprocessing.get_context("forkserver")
-    names = ("explaining", "rendering", "running", "scanning", "atlas", "training", "main")
-    context.set_forkserver_preload(["torch", "killing", "tapetum.atlas.build", *(f"tapetum.cli.{name}" for name in names)])
-    return context
 
 
 def command(place: str, words: Sequence[str], most: int = 0) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from command_line import NETWORKS, photo
-from killing import ended, processes, strays, whole
+from forking import processes
+from killing import ended, strays, whole
 
 from tapetum.atlas.export import broken
 

@@ -44,6 +44,17 @@ def pixels(file: Path) -> np.ndarray:
 # --- one picture a unit
 
 
+def test_a_mix_of_units_is_one_picture_which_can_be_made_again(tapetum: CommandLine, place: Path) -> None:
+    mix = f"{LAYER}:1 - 0.5 * {LAYER}:3 + tabby"
+    answer = tapetum(*RENDER, mix)
+    assert (answer.status, answer.err) == (0, "")
+    (entry,) = json.loads((place / "out" / "report.json").read_text())["pictures"]
+    saved = tp.open(place / "out" / entry["result"]).value
+    assert torch.equal(saved.pixels, tp.visualize(tp.load("net.py:build"), mix, size=16, n_steps=2).pixels)
+    again = tapetum("reproduce", f"out/{entry['file']}", "--model", "net.py:build")
+    assert again.status == 0, again.err
+
+
 def test_each_unit_becomes_a_picture_arrays_and_a_line(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*RENDER, f"{LAYER}:1,3", "tabby")
     assert (answer.status, answer.err) == (0, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tapetum as tp
-from tapetum.course.links import links
+from tapetum.course.links import links, page_of
 from tapetum.course.scripts import Lesson, lessons
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,5 +111,7 @@ def test_links_resolve(lesson: Lesson) -> None:
             assert re.search(rf"^@\w+\{{{re.escape(name)},$", references, re.MULTILINE), name
         elif scheme == "howto":
             assert (ROOT / "docs" / "howto" / f"{name}.md").is_file(), name
+        elif scheme == "studio":
+            page_of(scheme, name)  # refuses unknown tabs, methods and photographs
         else:
             assert hasattr(tp, name.partition(".")[0]), name

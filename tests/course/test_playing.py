@@ -15,6 +15,7 @@ from tapetum.course import scripts
 from tapetum.course.links import page_of, rewritten, to_site
 from tapetum.course.page import markdown
 from tapetum.course.playing import play
+from tapetum.runners import keep_large_blocks
 from tapetum.types import Cancelled, TapetumError
 
 LESSON = """# %% [markdown]
@@ -100,6 +101,7 @@ def test_cells_are_those_that_jupytext_reads(folder: Path) -> None:
 
 
 def test_a_lesson_stops_at_the_cell_that_fails_and_shows_what_a_notebook_shows(folder: Path) -> None:
+    keep_large_blocks()  # a lesson sets the allocator of its process, once, by the environment too
     before = dict(os.environ)
     said: list[str] = []
     played = play(scripts.lesson(3), fast=True, said=said.append)
@@ -183,8 +185,12 @@ def test_links_say_what_they_mean(folder: Path) -> None:
     assert to_site(text, None) == "a b c d e [f](https://example.org)"
     assert page_of("lesson", "3") == "tutorials/03_squares.html"
     assert rewritten(text, lambda scheme, name, words: scheme) == "api api bib lesson howto [f](https://example.org)"
-    for scheme, name in (("api", "no_such_name"), ("lesson", "99")):
-        with pytest.raises(TapetumError, match=name):
+    state = "mattered?methods=grad_cam,rise&pictures=cat"
+    for site in ("https://site/", None):
+        assert to_site(f"[g](studio:{state})", site) == f"[g](http://127.0.0.1:7860/#/{state})"
+    wrong = (("api", "no_such_name"), ("lesson", "99"), ("studio", "mattered?methods=grad_camm"), ("studio", "nowhere"))
+    for scheme, name in (*wrong, ("studio", "found?pictures=dog")):
+        with pytest.raises(TapetumError, match=name.rpartition("=")[2]):
             page_of(scheme, name)
 
 

@@ -724,6 +724,49 @@ def test_texts_are_read_as_units_ranges_and_classes() -> None:
     assert str(o.as_objective(labelled(), lambda output: output[:, 0])) == "target(<lambda>)"
 
 
+def test_texts_with_signs_are_one_mixed_objective() -> None:
+    assert names_of("one:5 + two:1") == ["channel(one, 5) + channel(two, 1)"]
+    assert names_of("one:5 - two:1") == ["channel(one, 5) - channel(two, 1)"]
+    assert names_of("0.5 * one:5 + emu") == ["0.5 * channel(one, 5) + class_logit(emu)"]
+    assert names_of("emu - 2 * one:5@1,2 + 1e-1*cat") == [
+        "class_logit(emu) - (2 * neuron(one, 5, 1, 2)) + 0.1 * class_logit(cat)"
+    ]
+    assert names_of("-one:5") == names_of("- one:5") == ["-channel(one, 5)"]
+    assert names_of("3 * one:5") == ["3 * channel(one, 5)"]
+    assert names_of("1 + one:5") == ["class_logit(dog) + channel(one, 5)"]
+    assert names_of("emu + one:5") == ["class_logit(emu) + channel(one, 5)"]  # a colon at the end only
+    assert names_of("emu - cat - dog") == ["class_logit(emu) - class_logit(cat) - class_logit(dog)"]
+    assert names_of("emu - dog") == names_of("emu rather than dog")  # the contrast that it always was
+    assert names_of("probability of emu - dog") == ["target(probability of emu rather than dog)"]
+    assert names_of("one:1 - 3") == names_of("one:1-3")  # the range that it always was
+    assert names_of(["one:1 + one:2", "one:3"]) == ["channel(one, 1) + channel(one, 2)", "channel(one, 3)"]
+
+
+def test_a_mix_has_the_value_of_its_terms() -> None:
+    model, pixels = labelled(), numbers(2, 3, 16, 16).sigmoid()
+    parts = [measure(model, o.as_objective(model, one), pixels) for one in ("one:5", "emu", "two:1@1,1")]
+    found = measure(model, o.as_objective(model, "0.5 * one:5 - emu + 3 * two:1@1,1"), pixels)
+    torch.testing.assert_close(found, 0.5 * parts[0] - parts[1] + 3 * parts[2], rtol=1e-12, atol=1e-14)
+
+
+def test_labels_with_signs_keep_their_meaning() -> None:
+    labels = ["salt + pepper", "cat", "black - white bear", "2 * 4", "- none -"]
+    model = tp.wrap(shared("reused").module, size=16, mean=(0.0,) * 3, std=(1.0,) * 3, labels=labels)
+
+    def read(text: str) -> str:
+        return str(o.as_objective(model, text))
+
+    for label in labels:
+        assert read(label) == f"class_logit({label})"
+    assert read("salt + pepper - cat") == "target(salt + pepper rather than cat)"
+    assert read("salt + pepper + cat") == "class_logit(salt + pepper) + class_logit(cat)"
+    assert read("one:1 + 0.5 * black - white bear - cat") == (
+        "channel(one, 1) + 0.5 * class_logit(black - white bear) - class_logit(cat)"
+    )
+    assert read("one:1 - Black - white") == "channel(one, 1) - class_logit(black - white bear)"
+    assert read("3 * 2 * 4 + one:1") == "3 * class_logit(2 * 4) + channel(one, 1)"
+
+
 @pytest.mark.parametrize("thing", ["one:2", "one:2@1,1", 3, "emu", "dog rather than cat", tp.Output(1), "head.linear:4"])
 def test_what_is_read_has_the_value_of_its_target(thing: Any) -> None:
     model, pixels = labelled(), numbers(2, 3, 16, 16).sigmoid()
@@ -753,6 +796,15 @@ def test_what_is_read_has_the_value_of_its_target(thing: Any) -> None:
         (o.channel("one", 1) + o.channel("one", 6), "6 channels"),
         (o.deep_dream("thr*"), "full names"),
         (True, "no target"),
+        ("one:1-3 + two:1", "mixes single ones"),
+        ("one:1 + oen:5", "close names: one"),
+        ("one:1 + one:6", "6 channels"),
+        ("one:1 - zebra", "zebra"),
+        ("one:1 + one", "write 'one:5' for a channel"),
+        ("two:1 + one:1 - 3", "or 'one:3'"),
+        ("one:1 + + two:1", "close names: two"),
+        ("2 * ", "no label"),
+        ("cat + 9", "class 9 does not exist"),
     ],
 )
 def test_what_cannot_be_read_is_refused(thing: Any, words: str) -> None:
@@ -766,6 +818,8 @@ def test_a_text_is_a_likeness_where_the_model_reads_texts() -> None:
     net, ready = shared("reused").module, shared("reused").preprocessing
     model = tp.VisionModel(net, "net", ready, encode_text=lambda _, texts: numbers(len(texts), 5, seed=len(texts[0])))
     pixels = numbers(2, 3, 16, 16).sigmoid()
+    assert str(o.as_objective(model, "a cat + a dog")) == "target(similarity to a cat + a dog)"
+    assert str(o.as_objective(model, "one:1 + a cat")) == "channel(one, 1) + target(similarity to a cat)"
     objective = o.as_objective(model, "a photo of a cat")
     assert str(objective) == "target(similarity to a photo of a cat)"
     expected = tp.as_score(model, pixels, "a photo of a cat")(model.preprocessing.normalize(pixels)).detach()

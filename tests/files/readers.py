@@ -88,6 +88,13 @@ def small() -> Any:
     return tp.wrap(module, size=16, mean=(0.5,) * 3, std=(0.25,) * 3, name="small", outputs="logits")
 
 
+def keep_alone(folder: Path, *patterns: str) -> None:
+    """Removes files that the reader never opens, so that every change is of one that it meets."""
+    kept = {file for pattern in patterns for file in folder.glob(pattern)}
+    for file in [file for file in folder.rglob("*") if file.is_file() and file not in kept]:
+        file.unlink()
+
+
 def told(*words: object) -> str:
     """What a command prints as its result; its status is one of ours, and nothing is "unexpected"."""
     from tapetum.cli import main
@@ -253,11 +260,11 @@ def provenance_made(folder: Path) -> None:
         "--out",
         "made",
     )
+    keep_alone(folder, "photo.png", "maps/photo.png", "made/*-*.png")
 
 
 def provenance_read(folder: Path) -> Any:
-    files = sorted((*folder.glob("maps/*.png"), *folder.glob("made/*.png")))
-    for file in (file for file in files if file.name != "sheet.png"):
+    for file in sorted((*folder.glob("maps/*.png"), *folder.glob("made/*.png"))):
         told("reproduce", file, "--out", folder / "again.png")
 
 
@@ -300,6 +307,8 @@ def atlas_made(folder: Path) -> None:
     layers = [layer.name for layer in model().layers() if layer.kind == "Conv2d"][:2]
     render = [layers[0]]
     build(model(), data(folder.parent / "given" / "data"), folder / "atlas", layers=layers, render=render, maps=layers[:1])
+    pages = ("atlas.sqlite", "manifest.json", "embeddings/features*", "maps/*.*", "pictures/*.webp", "units/*.webp")
+    keep_alone(folder, *(f"atlas/{page}" for page in pages))
 
 
 def atlas_read(folder: Path) -> Any:

@@ -12,10 +12,10 @@ import pytest
 
 SEED = 0
 GROUPS = [
-    "pictures:350 weights:150 models:120 tables:50",
+    "pictures:380 weights:150 models:120 tables:50",
     "results:250 parquet:60 training:40 explained:20",
-    "provenance:60 rendered:30 requests:150 tars:150",
-    "atlas:70 builds:40 shards:120",
+    "provenance:24 rendered:30 requests:150 tars:150",
+    "atlas:30 builds:40 shards:120",
 ]
 """Readers and how many files of each are changed; a group shares the time that a process takes to begin."""
 

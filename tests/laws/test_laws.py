@@ -25,7 +25,7 @@ from zoo import EARLY, NETS, SIDE, Functional, ViT, net, pictures, shared, visio
 import tapetum as tp
 from tapetum.engines.scores import forward_logits
 from tapetum.progress import Progress
-from tapetum.registry import lookup, parameters
+from tapetum.registry import live, lookup, parameters
 from tapetum.types import Attribution, Cancelled, ImageError, MethodError, TapetumError, TargetError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
@@ -61,6 +61,7 @@ class Call:
     hooks: list[str]
     random_states_stay: bool
     events: list[Progress]
+    shown: dict[int, Tensor]
 
 
 TARGETS = (1, 3)
@@ -72,16 +73,22 @@ EVERYWHERE = [(name, targets) for name in NETS for targets in (TARGETS, PREDICTE
 @functools.cache
 def call(method: str, name: str, targets: tuple[int, int] | None = TARGETS) -> Call:
     """Made once for all laws: the tests run method by method."""
-    model, images, events = vision_model(name), pictures(2), list[Progress]()
+    model, images, events, shown = vision_model(name), pictures(2), list[Progress](), dict[int, Tensor]()
     next(model.module.parameters()).requires_grad_(False)  # a frozen part stays frozen, the rest stays trainable
     before, random = snapshot(model.module), random_states()
+
+    def watcher(event: Progress) -> None:
+        events.append(event)
+        if event.so_far is not None:
+            shown.update(zip(event.rows, event.so_far(), strict=True))
+
     try:
-        with tp.watching(events.append):
+        with tp.watching(watcher):
             outcome: Attribution | TapetumError = explain(method, model, images, targets and list(targets))
     except TapetumError as refusal:
         outcome = refusal
     stay = random_states() == random
-    return Call(outcome, differences(before, snapshot(model.module)), hooks(model.replica), stay, events)
+    return Call(outcome, differences(before, snapshot(model.module)), hooks(model.replica), stay, events, shown)
 
 
 def random_states() -> tuple[Any, ...]:
@@ -403,6 +410,19 @@ def test_sampled_methods_alone_take_a_seed_and_another_seed_gives_another_sample
         assert not torch.allclose(one, explain(method, model, images, 1, seed=2).values)
         generator = torch.Generator().manual_seed(1)
         assert torch.equal(one, explain(method, model, images, 1, generator=generator).values)
+
+
+@declared("live", of=METHODS)
+def test_live_methods_alone_show_their_map_while_it_is_made_and_at_last_the_whole(method: str) -> None:
+    assert live(lookup(method)) == ("live" in lookup(method).laws)
+
+    def law(method: str, name: str) -> None:
+        shown = call(method, name).shown
+        assert sorted(shown) == ([0, 1] if live(lookup(method)) else [])
+        for row, found in shown.items():
+            close(found, usual(method, name).values[row])
+
+    holds(law, nets(method))
 
 
 @declared("class_sensitive")

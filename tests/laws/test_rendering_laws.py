@@ -17,7 +17,7 @@ from zoo import EARLY, pictures, shared, vision_model
 
 import tapetum as tp
 from tapetum.progress import Progress
-from tapetum.registry import lookup, parameters
+from tapetum.registry import live, lookup, parameters
 from tapetum.types import Cancelled, Rendering
 
 METHODS = [method.name for method in tp.methods(kind="rendering")]
@@ -135,6 +135,7 @@ def test_who_watches_sees_the_pictures_as_they_improve_and_at_last_those_of_the_
         for row in set(range(len(made))) - shown.keys():  # a unit of several images is made once
             assert any(torch.equal(made.pixels[row], picture) for picture in shown.values())
         asked = [event for event in call(method, name).events if event.so_far is not None]
+        assert live(lookup(method))
         assert len(asked) >= len(call(method, name).events) / 2
 
     holds(law, [(method, name) for name in NETS])

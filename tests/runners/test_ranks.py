@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from launching import PICTURES, bits, command, ended, made, started
+from launching import PICTURES, Forked, bits, command, ended, made, started
 from zoo import vision_model
 
 import tapetum as tp
@@ -133,41 +133,46 @@ def test_launchers_are_told_by_their_variables() -> None:
 # --- in processes of their own, as people start them
 
 
-@pytest.mark.slow
-def test_torchrun_and_slurm_give_the_bits_of_one_process(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def one(folder: Path) -> dict[str, bytes]:
+    """What a process finds by itself."""
     status, _, errors = ended(started(command("one"), folder))
     assert status == 1, errors  # a picture was skipped, and named
+    return bits(folder / "one")
+
+
+@pytest.mark.slow
+def test_torchrun_and_slurm_give_the_bits_of_one_process(folder: Path, one: dict[str, bytes]) -> None:
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
     status, out, errors = ended(started([*launcher, *command("two")], folder))
     assert status == 0, errors  # to torchrun any other is a crash
     assert out.count("59 pictures") == 1  # one rank speaks
-    assert bits(folder / "two") == bits(folder / "one")
-    ranks = [started(command("three"), folder, **variables(rank, 2)) for rank in (0, 1)]
-    ends = [ended(rank) for rank in ranks]
+    assert bits(folder / "two") == one
+    ranks = [Forked(command("three"), folder, **variables(rank, 2)) for rank in (0, 1)]
+    ends = [rank.ended() for rank in ranks]
     assert [status for status, _, _ in ends] == [1, 0]
     assert ends[1][1:] == ("", "")
-    assert bits(folder / "three") == bits(folder / "one")
+    assert bits(folder / "three") == one
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_is_made_up_for_and_may_be_run_again(folder: Path) -> None:
-    ended(started(command("whole"), folder))
-    ranks = [started(command("killed"), folder, SLOW_S=0.05, **variables(rank, 2)) for rank in (0, 1)]
+def test_a_rank_that_is_killed_is_made_up_for_and_may_be_run_again(folder: Path, one: dict[str, bytes]) -> None:
+    ranks = [Forked(command("killed"), folder, SLOW_S=0.05, **variables(rank, 2)) for rank in (0, 1)]
     _wait_for_shards(folder / "killed", 1)
     ranks[1].send_signal(signal.SIGKILL)
-    assert ended(ranks[1])[0] == -signal.SIGKILL
-    assert ended(ranks[0])[0] == 1
-    assert bits(folder / "killed") == bits(folder / "whole")
-    ranks = [started(command("first"), folder, SLOW_S=0.05, **variables(rank, 2)) for rank in (0, 1)]
+    assert ranks[1].ended()[0] == -signal.SIGKILL
+    assert ranks[0].ended()[0] == 1
+    assert bits(folder / "killed") == one
+    ranks = [Forked(command("first"), folder, SLOW_S=0.05, **variables(rank, 2)) for rank in (0, 1)]
     _wait_for_shards(folder / "first", 1)
     ranks[0].send_signal(signal.SIGKILL)  # the one that would have saved: the other does the work all the same
-    ended(ranks[0])
-    assert ended(ranks[1])[0] == 0
+    ranks[0].ended()
+    assert ranks[1].ended()[0] == 0
     assert not (folder / "first" / "scan.json").exists()
-    assert ended(started(command("first"), folder, **variables(0, 2)))[0] == 1
+    assert Forked(command("first"), folder, **variables(0, 2)).ended()[0] == 1
     about = json.loads((folder / "first" / "scan.json").read_text())
     assert about["resumed"] == PICTURES
-    assert bits(folder / "first") == bits(folder / "whole")
+    assert bits(folder / "first") == one
 
 
 def _wait_for_shards(out: Path, count: int) -> None:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from launching import PICTURES, Deadly, Stumbling, bits, command, ended, made, started
+from launching import PICTURES, Deadly, Forked, Stumbling, bits, command, ended, made, started
 from zoo import vision_model
 
 import tapetum as tp
@@ -47,7 +47,7 @@ def cluster() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> dict[str, bytes]:
     """What the command finds without Ray."""
-    status, _, errors = ended(started(command("whole"), folder))
+    status, _, errors = Forked(command("whole"), folder).ended()
     assert status == 1, errors
     return bits(folder / "whole")
 
@@ -144,7 +144,7 @@ def test_the_command_joins_a_cluster_that_is_there_and_leaves_it_running(
     folder: Path, whole: dict[str, bytes], cluster: Any
 ) -> None:
     address = cluster.get_runtime_context().gcs_address
-    status, _, errors = ended(started(command("joined", "--ray", address, "--workers", "1"), folder))
+    status, _, errors = Forked(command("joined", "--ray", address, "--workers", "1"), folder).ended()
     assert status == 1, errors
     assert bits(folder / "joined") == whole
     assert cluster.cluster_resources()["CPU"] == 2
@@ -152,7 +152,7 @@ def test_the_command_joins_a_cluster_that_is_there_and_leaves_it_running(
 
 @pytest.mark.slow
 def test_no_cluster_is_one_line(folder: Path) -> None:
-    status, _, errors = ended(started(command("none", "--ray", "127.0.0.1:1"), folder))
+    status, _, errors = Forked(command("none", "--ray", "127.0.0.1:1"), folder).ended()
     assert status == 2
     assert errors.startswith("tapetum: no Ray cluster answers at 127.0.0.1:1 (")
     assert len(errors.splitlines()) == 1

@@ -64,8 +64,8 @@ def values_of(one: dict[str, Any]) -> np.ndarray:
 
 @contextmanager
 def a_studio(others: Mapping[str, Given] | None = None, **options: Any) -> Iterator[Server]:
-    network = tiny()
-    with Server({"tiny": Given(lambda: network), **(others or {})}, **options).start() as server:
+    model = tiny()
+    with Server({"tiny": Given(lambda: model), **(others or {})}, **options).start() as server:
         yield server
 
 

@@ -94,7 +94,7 @@ def test_the_keyboard_alone_reaches_a_map_and_its_numbers(page: Any, server: Ser
     at.is_of(found, heat)
     row, column = divmod(int(torch.from_numpy(heat).argmax()), heat.shape[1])
     assert found[1:] == (row, max(0, column - 1))
-    for key, title in (("1", "look for"), ("2", "find"), ("4", "hold")):
+    for key, title in (("1", "look"), ("2", "find"), ("4", "hold")):
         page.evaluate("document.activeElement.blur()")
         page.keyboard.press(key)
         page.locator("h2.question", has_text=title).wait_for()

@@ -23,7 +23,7 @@ from tapetum.studios.serve import Server
 
 BEEN_HERE = "if (location.protocol !== 'about:') localStorage.setItem('tapetum-toured', '1')"
 READING = re.compile(r"(−?[\d,.]+(?:e[−+-]?\d+)?) at row (\d+), column (\d+)")
-MADE_S = 25
+MADE_S = 60
 """Seconds in which anything is made, on a machine that does other things too."""
 
 
@@ -47,7 +47,7 @@ def visitor(
     context.set_default_timeout(1000 * MADE_S)
     if not new:
         context.add_init_script(BEEN_HERE)
-    page = context.new_page()
+    page, own = context.new_page(), place(server)
     asked: list[str] = []
     wrong: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -57,7 +57,6 @@ def visitor(
         yield page
     finally:
         context.close()
-    own = place(server)
     assert [url for url in asked if not url.startswith((own, f"blob:{own}", "data:"))] == []
     unlike = [text for text in wrong if not (failing and failing in text)]
     assert unlike == [], unlike

@@ -1,17 +1,24 @@
 // Requests to the studio's server: JSON, streams of events, pictures.
 
+import { host } from "./host";
 import type { About, Events, Method, Picture } from "./types";
 
 /** A refusal of the server, in its words. */
 export class Refused extends Error {
-  constructor(message: string, readonly kind: string, readonly status: number) {
+  constructor(
+    message: string,
+    readonly kind: string,
+    readonly status: number,
+  ) {
     super(message);
   }
 }
 
 function random(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(18));
-  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_");
 }
 
 /** A value kept in the browser; where that is forbidden, for as long as the page is open. */
@@ -49,7 +56,9 @@ export function useToken(text: string): void {
 }
 
 const headers = (more: Record<string, string> = {}) => ({
-  "X-Tapetum-Client": client, ...(token ? { Authorization: `Bearer ${token}` } : {}), ...more,
+  "X-Tapetum-Client": client,
+  ...(token ? { Authorization: `Bearer ${token}` } : {}),
+  ...more,
 });
 
 async function refusal(reply: Response): Promise<Refused> {
@@ -66,7 +75,8 @@ async function refusal(reply: Response): Promise<Refused> {
 async function ask(path: string, options: RequestInit = {}): Promise<Response> {
   let reply: Response;
   try {
-    reply = await fetch(`api/${path}`, { ...options, headers: headers(options.headers as Record<string, string>) });
+    const request = { ...options, headers: headers(options.headers as Record<string, string>) };
+    reply = await (host ? host.fetch(`api/${path}`, request) : fetch(`api/${path}`, request));
   } catch (error) {
     if ((error as Error).name === "AbortError") throw error;
     throw new Refused("The studio does not answer; is tapetum studio still running?", "Away", 0);
@@ -101,7 +111,9 @@ export async function stream(path: string, body: unknown, heard: Heard, signal: 
   const decoder = new TextDecoder();
   let held = "";
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: Error) => {
+      throw error.name === "AbortError" ? error : new Refused("The connection to the studio broke off; ask again.", "Away", 0);
+    });
     if (done) return;
     held += decoder.decode(value, { stream: true });
     const blocks = held.split("\n\n");

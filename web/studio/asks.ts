@@ -24,7 +24,14 @@ export function targetsOf({ targets, against }: State): (string | null)[] {
   return classes.map((one) => (one !== null && against !== "" && against !== one ? `${one} rather than ${against}` : one));
 }
 
-export const mapOf = (state: State, method: string, target: string | null): MapAsk => ({ method, target, parameters: state.parameters[method] ?? {} });
+export const mapOf = (state: State, method: string, target: string | null): MapAsk => ({
+  method,
+  target,
+  parameters: state.parameters[method] ?? {},
+});
+
+/** The unit and the one that is mixed in, each by itself. */
+export const unitsOf = (unit: Unit) => [unitText({ ...unit, mixed: "" }), unit.mixed].filter((one) => one !== "");
 
 /** "blocks.3.0:5 + 967" */
 export function unitText({ layer, channel, label, mixed, minus }: Unit): string {

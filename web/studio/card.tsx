@@ -4,20 +4,14 @@ import { capital } from "../shared/words";
 import { MapView } from "./canvas/mapview";
 import { classTitle, modelTitle } from "./choices";
 import { Chrome } from "./chrome";
-import { busy, fresh, start, type Run } from "./jobs";
+import { busy, fresh, type Run } from "./jobs";
+import type { Column } from "./maps";
 import { change, state } from "./state";
 import { Hold } from "./verdict";
 import { useView } from "./view";
-import type { Ask, OneMap, Verdict } from "./types";
+import type { OneMap, Verdict } from "./types";
 import { methodOf, titleOf, useModel, useSeen } from "./world";
 import { Working } from "./working";
-
-export interface Column {
-  slot: string;
-  model: string;
-  target: string | null;
-  ask: Ask;
-}
 
 interface CardProps {
   column: Column;
@@ -60,25 +54,54 @@ export function Card({ column, run, row, verdict, judging, models, alone, name }
         {target && <span class="target">{target}</span>}
         {name && <span class="note">{name}</span>}
         {models && <span class="note">{modelTitle(column.model)}</span>}
-        {methods.length > 1 && <button type="button" class="plain close" aria-label={`Take ${titleOf(column.ask.method)} out`} onClick={() => change({ methods: methods.filter((name) => name !== column.ask.method) })}>×</button>}
+        {methods.length > 1 && (
+          <button
+            type="button"
+            class="plain close"
+            aria-label={`Take ${titleOf(column.ask.method)} out`}
+            onClick={() => change({ methods: methods.filter((name) => name !== column.ask.method) })}
+          >
+            ×
+          </button>
+        )}
       </div>
-      {run.phase === "refused" && !run.result ? null : <div class={stale ? "stale" : ""}>
-        <MapView
-          photo={photo} map={photo ? (one?.map ?? null) : null} reduce={value?.reduce ?? "positive"} size={size} opacity={opacity} threshold={threshold} smooth={smooth} view={view} onView={onView}
-          label={{ method: titleOf(column.ask.method), target: target || null }} status={photo ? one?.status : undefined} words={one?.why ?? (busy(run) ? "being made" : photo ? "" : " ")} stderr={one?.stderr}
-        />
-      </div>}
+      {run.phase === "refused" && !run.result ? null : (
+        <div class={stale ? "stale" : ""}>
+          <MapView
+            photo={photo}
+            map={photo ? (one?.map ?? null) : null}
+            reduce={value?.reduce ?? "positive"}
+            size={size}
+            opacity={opacity}
+            threshold={threshold}
+            smooth={smooth}
+            view={view}
+            onView={onView}
+            label={{ method: titleOf(column.ask.method), target: target || null }}
+            status={photo ? one?.status : undefined}
+            words={one?.why ?? (busy(run) ? "being made" : photo ? "" : " ")}
+            stderr={one?.stderr}
+          />
+        </div>
+      )}
       <figcaption>
         <Working name={column.slot} run={run} options={{ title: titleOf(column.ask.method), live: method?.live ?? false }} />
         {one?.words && !stale && !so_far && (alone || !verdict) && <p class={alone ? "says" : "note"}>{capital(one.words)}.</p>}
-        {verdict && !stale ? <Hold verdict={verdict} open={alone} /> : judging && !stale && <p class="note judging">Does it hold? Comparing with random maps …</p>}
-        {run.result && run.answered && <Chrome ask={run.answered} result={run.result} row={row} model={model} settings>
-          {method?.lesson && <span class="note" title={`tapetum lesson ${method.lesson.number}`}>Lesson {method.lesson.number}</span>}
-        </Chrome>}
+        {verdict && !stale ? (
+          <Hold verdict={verdict} open={alone} />
+        ) : (
+          judging && !stale && <p class="note judging">Does it hold? Comparing with random maps …</p>
+        )}
+        {run.result && run.answered && (
+          <Chrome ask={run.answered} result={run.result} row={row} model={model} settings>
+            {method?.lesson && (
+              <span class="note" title={`${method.lesson.title}: tapetum lesson ${method.lesson.number}`}>
+                Lesson {method.lesson.number}
+              </span>
+            )}
+          </Chrome>
+        )}
       </figcaption>
     </figure>
   );
 }
-
-/** Asks again what a column asked. */
-export const again = (column: Column) => start(column.slot, column.ask);

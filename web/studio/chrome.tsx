@@ -54,16 +54,40 @@ export function Chrome({ ask, result, row = 0, model = null, settings = false, c
   return (
     <div class="chrome">
       <div class="row-of quiet">
-        <span class="note" title={result.cached ? "Computed before; the answer was kept" : result.processor}>{seconds(result.seconds)}</span>
+        <span class="note" title={result.cached ? "Computed before; the answer was kept" : result.processor}>
+          {seconds(result.seconds)}
+        </span>
         {children}
-        {settings && <button type="button" aria-expanded={open === "settings"} onClick={() => toggle("settings")}>Settings</button>}
-        {result.notes.length > 0 && <button type="button" aria-expanded={open === "notes"} onClick={() => toggle("notes")}>Notes</button>}
-        <button type="button" aria-expanded={open === "code"} onClick={() => toggle("code")}>Code</button>
-        {!embedded && <button type="button" aria-pressed={pinned} onClick={() => togglePin({ ask, row })}>{pinned ? "Pinned" : "Pin"}</button>}
-        <button type="button" onClick={() => void download(ask)}>Export</button>
+        {settings && (
+          <button type="button" aria-expanded={open === "settings"} onClick={() => toggle("settings")}>
+            Settings
+          </button>
+        )}
+        {result.notes.length > 0 && (
+          <button type="button" aria-expanded={open === "notes"} onClick={() => toggle("notes")}>
+            Notes
+          </button>
+        )}
+        <button type="button" aria-expanded={open === "code"} onClick={() => toggle("code")}>
+          Code
+        </button>
+        {!embedded && (
+          <button type="button" aria-pressed={pinned} onClick={() => togglePin({ ask, row })}>
+            {pinned ? "Pinned" : "Pin"}
+          </button>
+        )}
+        <button type="button" onClick={() => void download(ask)}>
+          Export
+        </button>
       </div>
       {open === "code" && <Code code={result.code} />}
-      {open === "notes" && <ul class="notes">{result.notes.map((note) => <li key={note}>{note}</li>)}</ul>}
+      {open === "notes" && (
+        <ul class="notes">
+          {result.notes.map((note) => (
+            <li key={note}>{note}</li>
+          ))}
+        </ul>
+      )}
       {open === "settings" && method && <Controls method={method} model={model} />}
     </div>
   );

@@ -10,7 +10,10 @@ import { nameOf, shelf } from "./world";
 /** Words of a parameter's name: "n_steps" as "steps", "radius_px" as "radius (px)". */
 export function nameOfParameter(name: string): string {
   const unit = /_(px|deg|s)$/.exec(name);
-  const words = name.replace(/^n_/, "").replace(/_(px|deg|s)$/, "").replaceAll("_", " ");
+  const words = name
+    .replace(/^n_/, "")
+    .replace(/_(px|deg|s)$/, "")
+    .replaceAll("_", " ");
   return unit ? `${words} (${unit[1]})` : words;
 }
 
@@ -44,7 +47,8 @@ function NumberField({ of, value, set }: FieldProps) {
 function Field(props: FieldProps) {
   const { of, value, model, set } = props;
   const text = value === null ? "" : String(value);
-  if (of.layer) return <LayerPick model={model} value={text} empty="chosen by the method" channels={false} set={(name) => set(name || null)} />;
+  if (of.layer)
+    return <LayerPick model={model} value={text} empty="chosen by the method" channels={false} set={(name) => set(name || null)} />;
   if (of.type === "bool") return <input type="checkbox" checked={value === true} onChange={(event) => set(event.currentTarget.checked)} />;
   if (of.type === "int" || of.type === "float") return <NumberField {...props} />;
   if (of.type === "picture") {
@@ -52,7 +56,11 @@ function Field(props: FieldProps) {
     return (
       <select value={chosen} onChange={(event) => set({ picture: event.currentTarget.value })}>
         <option value="">choose a picture</option>
-        {shelf.get().map((one) => <option key={one.id} value={one.id}>{one.own ? one.name : nameOf(one)}</option>)}
+        {shelf.get().map((one) => (
+          <option key={one.id} value={one.id}>
+            {one.own ? one.name : nameOf(one)}
+          </option>
+        ))}
       </select>
     );
   }
@@ -60,7 +68,11 @@ function Field(props: FieldProps) {
     return (
       <select value={text} onChange={(event) => set(event.currentTarget.value || null)}>
         {of.default === null && <option value="">auto</option>}
-        {of.choices.map((one) => <option key={one} value={one}>{one}</option>)}
+        {of.choices.map((one) => (
+          <option key={one} value={one}>
+            {one}
+          </option>
+        ))}
       </select>
     );
   }
@@ -80,7 +92,9 @@ interface ControlsProps {
 /** The form; what differs from the defaults is in the page's address. */
 export function Controls({ method, model, only, without = [] }: ControlsProps) {
   const given = state.use().parameters[method.name] ?? {};
-  const shown = method.parameters.filter((one) => (!only || only.includes(one.name)) && !without.includes(one.name) && (!one.layer || model?.layers.length));
+  const shown = method.parameters.filter(
+    (one) => (!only || only.includes(one.name)) && !without.includes(one.name) && (!one.layer || model?.layers.length),
+  );
   const set = (of: Parameter, value: Value) => {
     const { [of.name]: _, ...others } = given;
     changeParameters(method.name, same(value, of.default) ? others : { ...others, [of.name]: value });
@@ -95,7 +109,11 @@ export function Controls({ method, model, only, without = [] }: ControlsProps) {
           {one.help && <span class="note">{one.help}</span>}
         </label>
       ))}
-      {Object.keys(given).length > 0 && <button type="button" onClick={() => changeParameters(method.name, {})}>Back to the defaults</button>}
+      {Object.keys(given).length > 0 && (
+        <button type="button" onClick={() => changeParameters(method.name, {})}>
+          Back to the defaults
+        </button>
+      )}
     </div>
   );
 }

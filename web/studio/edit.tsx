@@ -48,7 +48,10 @@ export function Edit() {
       const { targets } = state.get();
       const answer = runOf("predict").result?.value;
       const top = answer?.type === "predictions" ? answer.rows[0]?.[0] : undefined; // the maps go on to explain the answer as it was
-      change({ edited: edited && before.current ? `${before.current}~${made}` : "", targets: targets.length || !edited || !top ? targets : [String(top.index)] });
+      change({
+        edited: edited && before.current ? `${before.current}~${made}` : "",
+        targets: targets.length || !edited || !top ? targets : [String(top.index)],
+      });
     } catch (error) {
       say((error as Error).message, true);
     }
@@ -56,7 +59,17 @@ export function Edit() {
   return (
     <section class="edit" aria-label="Edit the picture">
       <div class="edit-picture">
-        {picture ? <Editor key={id} picture={picture} label={name} onEdited={(png, edited) => void take(png, edited)} onStroke={() => stale.set(true)} /> : <p class="wait">Reading the picture …</p>}
+        {picture ? (
+          <Editor
+            key={id}
+            picture={picture}
+            label={name}
+            onEdited={(png, edited) => void take(png, edited)}
+            onStroke={() => stale.set(true)}
+          />
+        ) : (
+          <p class="wait">Reading the picture …</p>
+        )}
       </div>
       <Answers />
     </section>
@@ -79,9 +92,11 @@ function Answers() {
     <div class="answers" aria-live="polite">
       <h3>{second ? "Before and after" : "The answer as it is"}</h3>
       <p class="note">
-        {!second ? "Erase, blur, paint or paste in the picture: the answer and the maps follow." : top && same?.probability !== undefined && top.probability !== undefined
-          ? `${top.label}: ${(100 * top.probability).toFixed(1)} % before, ${(100 * same.probability).toFixed(1)} % now.`
-          : top && `${top.label} is no longer among the ten most probable answers.`}
+        {!second
+          ? "Erase, blur, paint or paste in the picture: the answer and the maps follow."
+          : top && same?.probability !== undefined && top.probability !== undefined
+            ? `${top.label}: ${(100 * top.probability).toFixed(1)} % before, ${(100 * same.probability).toFixed(1)} % now.`
+            : top && `${top.label} is no longer among the ten most probable answers.`}
       </p>
       <Bars rows={told.slice(0, 6)} before={second ? first : undefined} stale={old || (run.phase !== "done" && run.phase !== "none")} />
     </div>

@@ -25,8 +25,11 @@ interface Round {
 function rounds(layers: Channels[]): Round[] {
   return layers.flatMap(({ layer, pictures }) =>
     pictures.flatMap((channels, answer) =>
-      channels.filter(({ channel }) => pictures.every((others, i) => i === answer || others.every((one) => one.channel !== channel)))
-        .map(({ channel }) => ({ layer, channel, answer }))));
+      channels
+        .filter(({ channel }) => pictures.every((others, i) => i === answer || others.every((one) => one.channel !== channel)))
+        .map(({ channel }) => ({ layer, channel, answer })),
+    ),
+  );
 }
 
 const any = <T,>(from: T[]): T | null => from[Math.floor(Math.random() * from.length)] ?? null;
@@ -39,7 +42,14 @@ function count(right: boolean): void {
 
 export function Guess() {
   const [on, set] = useState(false);
-  if (!on) return <p class="game-offer"><button type="button" onClick={() => set(true)}>Play: guess what a unit looks for</button></p>;
+  if (!on)
+    return (
+      <p class="game-offer">
+        <button type="button" onClick={() => set(true)}>
+          Play: guess what a unit looks for
+        </button>
+      </p>
+    );
   return <Game close={() => set(false)} />;
 }
 
@@ -62,7 +72,11 @@ function Game({ close }: { close: () => void }) {
   }, [maps]);
   const visual = useRun("guess/picture", null);
   useEffect(() => {
-    if (round) start("guess/picture", visualizeAsk(key, { ...START.unit, layer: round.layer, channel: round.channel }, { n_steps: 128 }), { title: "Guess", live: true });
+    if (round)
+      start("guess/picture", visualizeAsk(key, { ...START.unit, layer: round.layer, channel: round.channel }, { n_steps: 128 }), {
+        title: "Guess",
+        live: true,
+      });
   }, [round]);
   const take = (i: number) => {
     if (guess !== null || !round) return;
@@ -74,27 +88,62 @@ function Game({ close }: { close: () => void }) {
     <section class="game" aria-label="Guess what a unit looks for">
       <div class="row-of">
         <h3>Which photograph makes this unit fire?</h3>
-        <button type="button" class="plain close" aria-label="Close the game" onClick={close}>×</button>
+        <button type="button" class="plain close" aria-label="Close the game" onClick={close}>
+          ×
+        </button>
       </div>
       <Working name="guess/maps" run={run} />
       {round && maps && (
         <div class="game-of">
-          <Live slot="guess/picture" run={visual} ask={null} options={{ title: "Guess", live: true }} label="The picture that the hidden unit responds to" />
+          <Live
+            slot="guess/picture"
+            run={visual}
+            ask={null}
+            options={{ title: "Guess", live: true }}
+            label="The picture that the hidden unit responds to"
+          />
           <div>
             <ol class="guesses">
               {pictures.map((id, i) => (
                 <li key={id} class={guess === null ? "" : i === round.answer ? "right" : i === guess ? "wrong" : ""}>
-                  <button type="button" aria-pressed={guess === i} disabled={guess !== null} onClick={() => take(i)} aria-label={pictureOf(id)?.name ?? `photograph ${i + 1}`}>
-                    {guess !== null && i === round.answer ? <Fired run={run} round={round} /> : <img src={pictureOf(id)?.thumbnail} alt="" />}
-                    <span>{pictureOf(id)?.name}</span>
-                  </button>
+                  {guess !== null && i === round.answer ? (
+                    <div class="fired">
+                      <Fired run={run} round={round} />
+                      <span class="name">{pictureOf(id)?.name}</span>
+                    </div>
+                  ) : (
+                    <button
+                      type="button"
+                      aria-pressed={guess === i}
+                      disabled={guess !== null}
+                      onClick={() => take(i)}
+                      aria-label={pictureOf(id)?.name ?? `photograph ${i + 1}`}
+                    >
+                      <img src={pictureOf(id)?.thumbnail} alt="" />
+                      <span class="name">{pictureOf(id)?.name}</span>
+                    </button>
+                  )}
                 </li>
               ))}
             </ol>
             <p aria-live="polite">
-              {guess !== null && (guess === round.answer ? <strong>Right. </strong> : <strong>No, it is the {pictureOf(pictures[round.answer]!)?.name}. </strong>)}
-              {guess !== null && <>It is {round.layer}:{round.channel}; the map shows where it fires. {won} of {plural(played, "guess", "guesses")} right. </>}
-              {guess !== null && <button type="button" class="strong" onClick={next}>Another</button>}
+              {guess !== null &&
+                (guess === round.answer ? (
+                  <strong>Right. </strong>
+                ) : (
+                  <strong>No, it is the {pictureOf(pictures[round.answer]!)?.name}. </strong>
+                ))}
+              {guess !== null && (
+                <>
+                  It is {round.layer}:{round.channel}; the map shows where it fires. {won} of {plural(played, "guess", "guesses")}{" "}
+                  right.{" "}
+                </>
+              )}
+              {guess !== null && (
+                <button type="button" class="strong" onClick={next}>
+                  Another
+                </button>
+              )}
             </p>
           </div>
         </div>
@@ -111,5 +160,19 @@ function Fired({ run, round }: { run: Run; round: Round }) {
   const found = layer?.pictures[round.answer]?.find((one) => one.channel === round.channel);
   const photo = useSeen(run.answered!.pictures[round.answer]!, keyOfModel(run.answered!));
   if (!layer || !found) return null;
-  return <MapView photo={photo} map={found.map} reduce={layer.signed ? "sum" : "positive"} size={layer.size} opacity={opacity} threshold={0} smooth view={view} onView={onView} label={{ method: `${round.layer}:${round.channel}`, target: null }} plain />;
+  return (
+    <MapView
+      photo={photo}
+      map={found.map}
+      reduce={layer.signed ? "sum" : "positive"}
+      size={layer.size}
+      opacity={opacity}
+      threshold={0}
+      smooth
+      view={view}
+      onView={onView}
+      label={{ method: `${round.layer}:${round.channel}`, target: null }}
+      plain
+    />
+  );
 }

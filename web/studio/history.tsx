@@ -2,12 +2,13 @@
 
 import { kept } from "./api";
 import { classTitle, modelTitle } from "./choices";
-import { busy, finished, keyOf, running, runOf, stop, titleOf as slotTitle, useRuns } from "./jobs";
-import { address, change, go, modelKey, state, stateOf } from "./state";
+import { busy, finished, keyOf, running, stop, titleOf as slotTitle, useRuns } from "./jobs";
+import { dropFile, keptFile, keptIds } from "./kept";
+import { address, go, modelKey, state, stateOf } from "./state";
 import { store } from "./store";
 import { thumbnail } from "./thumbs";
 import { Bar, progressWords } from "./working";
-import { methodOf, modelNow } from "./world";
+import { modelNow } from "./world";
 
 interface Snapshot {
   key: string;
@@ -34,14 +35,30 @@ const snapshots = store<Snapshot[]>(read());
 function write(next: Snapshot[]): void {
   snapshots.set(next.slice(0, MOST));
   kept("localStorage", "tapetum-history", JSON.stringify(next.slice(0, MOST)));
+  void forgetEdits();
+}
+
+/** Changed pictures that nothing leads to any more need not be kept. */
+async function forgetEdits(): Promise<void> {
+  const used = JSON.stringify([snapshots.get(), state.get()]);
+  for (const id of await keptIds()) if (!used.includes(id) && (await keptFile(id))?.thumbnail === "") await dropFile(id);
 }
 
 finished.push((title, ask, result) => {
   if (BESIDE.has(ask.method) || title === "Guess" || title === "Pinned") return;
-  const key = keyOf(ask);
+  const { edited } = state.get();
+  const now = ask.pictures.some((id) => edited.includes(id)); // of a picture that is being changed the latest is enough
+  const key = now && edited ? `edited ${ask.method} ${ask.target}` : keyOf(ask);
   const hash = address({ ...state.get(), pins: [], tour: 0, opacity: 0.85, threshold: 0, smooth: true });
-  const note = [ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "), modelTitle(modelKey(ask.model, ask.weights))].filter(Boolean).join(" · ");
-  void thumbnail(result).then((picture) => write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]));
+  const note = [
+    ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "),
+    modelTitle(modelKey(ask.model, ask.weights)),
+  ]
+    .filter(Boolean)
+    .join(" · ");
+  void thumbnail(result).then((picture) =>
+    write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]),
+  );
 });
 
 /** Goes back to a snapshot; pins stay. */
@@ -53,13 +70,20 @@ function back(hash: string): void {
 function Going({ name }: { name: string }) {
   const [run] = useRuns([{ slot: name, ask: null }]);
   if (!run || !busy(run)) return null;
-  const words = run.phase === "paused" ? "stopped" : run.phase === "queued" || run.phase === "waiting" ? "waiting" : progressWords(run.progress) || "working";
+  const words =
+    run.phase === "paused"
+      ? "stopped"
+      : run.phase === "queued" || run.phase === "waiting"
+        ? "waiting"
+        : progressWords(run.progress) || "working";
   return (
     <li class="going">
       <span class="name">{slotTitle(name)}</span>
       <span class="note">{words}</span>
       <Bar progress={run.progress} />
-      <button type="button" class="plain close" aria-label={`Stop ${slotTitle(name)}`} onClick={() => stop(name)}>×</button>
+      <button type="button" class="plain close" aria-label={`Stop ${slotTitle(name)}`} onClick={() => stop(name)}>
+        ×
+      </button>
     </li>
   );
 }
@@ -72,25 +96,33 @@ export function History() {
   return (
     <aside class="history" aria-label="History">
       <ul>
-        {now.map((name) => <Going key={name} name={name} />)}
+        {now.map((name) => (
+          <Going key={name} name={name} />
+        ))}
         {all.map((one) => (
           <li key={one.key}>
             <button type="button" class="plain snapshot" onClick={() => back(one.hash)} title={`${one.title} · ${one.note}`}>
               {one.thumbnail && <img src={one.thumbnail} alt="" />}
-              <span><span class="name">{one.title}</span><span class="note">{one.note}</span></span>
+              <span>
+                <span class="name">{one.title}</span>
+                <span class="note">{one.note}</span>
+              </span>
             </button>
           </li>
         ))}
       </ul>
       <div class="row-of">
-        {pins > 0 && <button type="button" onClick={() => document.getElementById("pins")?.scrollIntoView({ behavior: "smooth", block: "start" })}>Pinned {pins}</button>}
-        {all.length > 0 && <button type="button" class="quiet-button" onClick={() => write([])}>Clear</button>}
+        {pins > 0 && (
+          <button type="button" onClick={() => document.getElementById("pins")?.scrollIntoView({ behavior: "smooth", block: "start" })}>
+            Pinned {pins}
+          </button>
+        )}
+        {all.length > 0 && (
+          <button type="button" class="quiet-button" onClick={() => write([])}>
+            Clear
+          </button>
+        )}
       </div>
     </aside>
   );
 }
-
-/** Stops everything that this page has begun. */
-export const stopAll = () => running.get().forEach((name) => busy(runOf(name)) && stop(name));
-export const lessonOf = (name: string) => methodOf(name)?.lesson ?? null;
-export const clearPins = () => change({ pins: [] });

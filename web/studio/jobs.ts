@@ -27,7 +27,17 @@ export interface Run {
 }
 
 const NOTHING: Run = {
-  phase: "none", ask: null, result: null, answered: null, progress: null, before: 0, pictures: null, maps: null, message: "", begun: 0, seconds: null,
+  phase: "none",
+  ask: null,
+  result: null,
+  answered: null,
+  progress: null,
+  before: 0,
+  pictures: null,
+  maps: null,
+  message: "",
+  begun: 0,
+  seconds: null,
 };
 
 interface Slot {
@@ -38,6 +48,8 @@ interface Slot {
   job: string;
   /** Pause was asked for before the job had a name. */
   pausing: boolean;
+  /** Does it hold one of the streams? A job that stands still holds none. */
+  counted: boolean;
 }
 
 const slots = new Map<string, Slot>();
@@ -59,7 +71,7 @@ export const finished: ((title: string, ask: Ask, result: Result) => void)[] = [
 
 function slot(name: string): Slot {
   let found = slots.get(name);
-  if (!found) slots.set(name, (found = { run: store(NOTHING), title: name, stop: null, job: "", pausing: false }));
+  if (!found) slots.set(name, (found = { run: store(NOTHING), title: name, stop: null, job: "", pausing: false, counted: false }));
   return found;
 }
 
@@ -78,10 +90,10 @@ const MOST_STREAMS = 4;
 let streams = 0;
 const waiting: (() => void)[] = [];
 
-function turn(quick: boolean, signal: AbortSignal): Promise<void> {
-  if (quick || streams < MOST_STREAMS) return (streams++, Promise.resolve());
+function turn(one: Slot, quick: boolean, signal: AbortSignal): Promise<void> {
+  if (quick || streams < MOST_STREAMS) return (count(one, true), Promise.resolve());
   return new Promise((resolve, reject) => {
-    const begin = () => (streams++, resolve());
+    const begin = () => (count(one, true), resolve());
     waiting.push(begin);
     signal.addEventListener("abort", () => {
       const place = waiting.indexOf(begin);
@@ -90,8 +102,11 @@ function turn(quick: boolean, signal: AbortSignal): Promise<void> {
   });
 }
 
-function handOver(): void {
-  streams--;
+/** Takes or gives back a slot's stream; the next that waits gets it. */
+function count(one: Slot, counted: boolean): void {
+  if (one.counted === counted) return;
+  one.counted = counted;
+  streams += counted ? 1 : -1;
   if (streams < MOST_STREAMS) waiting.shift()?.();
 }
 
@@ -120,6 +135,7 @@ export interface Options {
 export function start(name: string, ask: Ask, options: Options = {}): void {
   const one = slot(name);
   one.stop?.();
+  count(one, false);
   one.title = options.title ?? name;
   one.job = "";
   one.pausing = false;
@@ -138,7 +154,8 @@ export function start(name: string, ask: Ask, options: Options = {}): void {
       tell({ phase: "queued", before: first });
       if (one.pausing) pause(name);
     } else if (event === "started") tell({ phase: "running", before: 0, seconds: (data as Events["started"]).seconds });
-    else if (event === "progress") tell({ phase: runOf(name).phase === "paused" ? "paused" : "running", progress: { ...runOf(name).progress, ...(data as Progress) } });
+    else if (event === "progress")
+      tell({ phase: runOf(name).phase === "paused" ? "paused" : "running", progress: { ...runOf(name).progress, ...(data as Progress) } });
     else if (event === "picture") tell({ pictures: data as Events["picture"] });
     else if (event === "map") tell({ maps: (data as Events["map"]).maps });
     else if (event === "result") {
@@ -150,14 +167,20 @@ export function start(name: string, ask: Ask, options: Options = {}): void {
     else if (event === "stopped") tell({ phase: "stopped", message: (data as Events["stopped"]).message });
   };
   update(name, { ...clean, phase: "waiting" });
-  void work(ask, options, heard, control.signal).then(
+  void work(one, ask, options, heard, control.signal).then(
     () => busy(runOf(name)) && tell({ phase: "refused", message: "The studio ended the answer half-way; ask again." }),
     (error: Error) => error.name !== "AbortError" && tell({ phase: "refused", message: error.message }),
   );
 }
 
-async function work(ask: Ask, { quick = false, live = false }: Options, heard: <K extends keyof Events>(event: K, data: Events[K]) => void, signal: AbortSignal): Promise<void> {
-  await turn(quick, signal);
+async function work(
+  one: Slot,
+  ask: Ask,
+  { quick = false, live = false }: Options,
+  heard: <K extends keyof Events>(event: K, data: Events[K]) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  await turn(one, quick, signal);
   const body = { ...ask, pictures_every_s: live ? 0.25 : null };
   try {
     await stream("run", body, heard, signal);
@@ -166,7 +189,7 @@ async function work(ask: Ask, { quick = false, live = false }: Options, heard: <
     if (!forgotten || !(await sendAgain(ask.pictures))) throw error;
     await stream("run", body, heard, signal);
   } finally {
-    handOver();
+    if (!signal.aborted) count(one, false);
   }
 }
 
@@ -174,6 +197,7 @@ async function work(ask: Ask, { quick = false, live = false }: Options, heard: <
 export function stop(name: string): void {
   const one = slot(name);
   one.stop?.();
+  count(one, false);
   if (busy(one.run.get())) update(name, { phase: "stopped", progress: null, message: "stopped" });
 }
 
@@ -181,6 +205,7 @@ export function pause(name: string): void {
   const one = slot(name);
   one.pausing = one.job === "";
   update(name, { phase: "paused" });
+  count(one, false);
   if (one.job) steer(one.job, "pause").catch((error: Error) => update(name, { phase: "running", message: error.message }));
 }
 
@@ -188,6 +213,7 @@ export function goOn(name: string): void {
   const one = slot(name);
   one.pausing = false;
   update(name, { phase: "running" });
+  count(one, true);
   if (one.job) steer(one.job, "continue").catch((error: Error) => update(name, { phase: "refused", message: error.message }));
 }
 
@@ -220,4 +246,5 @@ export function useRuns(wanted: Wanted[]): Run[] {
   return wanted.map((one) => runOf(one.slot));
 }
 
-export const useRun = (name: string, ask: Ask | null, options: Options & { hold?: boolean } = {}): Run => useRuns([{ slot: name, ask, options }])[0]!;
+export const useRun = (name: string, ask: Ask | null, options: Options & { hold?: boolean } = {}): Run =>
+  useRuns([{ slot: name, ask, options }])[0]!;

@@ -33,6 +33,7 @@ export interface KeptFile {
 }
 
 export const keepFile = (id: string, kept: KeptFile) => within("readwrite", (files) => files.put(kept, id));
-export const keptFile = (id: string) => within<KeptFile | undefined>("readonly", (files) => files.get(id) as IDBRequest<KeptFile | undefined>);
+export const keptFile = (id: string) =>
+  within<KeptFile | undefined>("readonly", (files) => files.get(id) as IDBRequest<KeptFile | undefined>);
 export const dropFile = (id: string) => within("readwrite", (files) => files.delete(id));
 export const keptIds = async () => ((await within("readonly", (files) => files.getAllKeys())) ?? []) as string[];

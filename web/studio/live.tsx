@@ -30,12 +30,28 @@ export function Live({ slot, run, ask, options, label, side = 128 }: LiveProps) 
         <div class={`made-of ${now.pictures.length > 1 ? "many" : ""}`}>
           {now.pictures.map((picture, i) => (
             <figure key={i}>
-              <PictureView picture={picture} size={size as [number, number]} view={view} onView={onView} label={`${label}, step ${now.done}`} words={run.phase === "paused" ? `stopped at step ${now.done}` : `step ${now.done} of ${now.total}`} />
+              <PictureView
+                picture={picture}
+                size={size as [number, number]}
+                view={view}
+                onView={onView}
+                label={`${label}, step ${now.done}`}
+                words={run.phase === "paused" ? `stopped at step ${now.done}` : `step ${now.done} of ${now.total}`}
+              />
             </figure>
           ))}
         </div>
-      ) : value ? <MadePictures value={value} stale={!fresh(run) && run.phase !== "none"} />
-        : <div class="made-of"><div class="empty-picture"><span class="note">{busy(run) ? phaseWords(run) : label}</span></div></div>}
+      ) : value ? (
+        <MadePictures value={value} stale={!fresh(run) && run.phase !== "none"} />
+      ) : (
+        run.phase !== "refused" && (
+          <div class="made-of">
+            <div class="empty-picture">
+              <span class="note">{busy(run) ? phaseWords(run) : label}</span>
+            </div>
+          </div>
+        )
+      )}
       <Steering slot={slot} run={run} ask={ask} options={options} />
       {run.result && run.answered && !busy(run) && fresh(run) && <Chrome ask={run.answered} result={run.result} />}
     </div>
@@ -49,10 +65,20 @@ function Steering({ slot, run, ask, options }: Pick<LiveProps, "slot" | "run" | 
     <div class="working">
       <Bar progress={run.progress} />
       <span class="note">{phaseWords(run)}</span>
-      {run.phase === "paused"
-        ? <button type="button" class="strong" onClick={() => goOn(slot)}>Continue</button>
-        : <button type="button" class="strong" onClick={() => pause(slot)}>Stop</button>}
-      {run.phase === "paused" && ask && <button type="button" onClick={() => start(slot, ask, options)}>Begin again</button>}
+      {run.phase === "paused" ? (
+        <button type="button" class="strong" onClick={() => goOn(slot)}>
+          Continue
+        </button>
+      ) : (
+        <button type="button" class="strong" onClick={() => pause(slot)}>
+          Stop
+        </button>
+      )}
+      {run.phase === "paused" && ask && (
+        <button type="button" onClick={() => start(slot, ask, options)}>
+          Begin again
+        </button>
+      )}
     </div>
   );
 }

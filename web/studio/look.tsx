@@ -18,10 +18,19 @@ export function Look() {
     <details class="look-of" open={wide()}>
       <summary>How maps are drawn</summary>
       <div class="row-of">
-      {slide("Opacity", opacity, (value) => change({ opacity: value }))}
-      {slide("Threshold", threshold, (value) => change({ threshold: value }))}
-      <Choice label="Map" value={smooth ? "smooth" : "blocks"} of={{ smooth: "Smooth", blocks: "As computed" }} set={(value) => change({ smooth: value === "smooth" })} />
-      {view.zoom > 1 && <button type="button" onClick={() => onView({ x: 0.5, y: 0.5, zoom: 1 })}>Whole picture</button>}
+        {slide("Opacity", opacity, (value) => change({ opacity: value }))}
+        {slide("Threshold", threshold, (value) => change({ threshold: value }))}
+        <Choice
+          label="Map"
+          value={smooth ? "smooth" : "blocks"}
+          of={{ smooth: "Smooth", blocks: "As computed" }}
+          set={(value) => change({ smooth: value === "smooth" })}
+        />
+        {view.zoom > 1 && (
+          <button type="button" onClick={() => onView({ x: 0.5, y: 0.5, zoom: 1 })}>
+            Whole picture
+          </button>
+        )}
       </div>
     </details>
   );

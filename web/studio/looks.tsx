@@ -11,13 +11,23 @@ import { Live } from "./live";
 import { More } from "./more";
 import { usePredictions } from "./predictions";
 import { picturesOf } from "./asks";
-import { change, changeUnit, state, type Unit } from "./state";
+import { changeUnit, state, type Unit } from "./state";
 import { Typed } from "./typed";
 import type { Model } from "./types";
 import { methodOf, methods, titleOf, useModel } from "./world";
 
 /** The channel's number, with steps; it stays within the layer. */
-export function Stepper({ channel, of, set, label = "Channel" }: { channel: number; of: number | null; set: (channel: number) => void; label?: string }) {
+export function Stepper({
+  channel,
+  of,
+  set,
+  label = "Channel",
+}: {
+  channel: number;
+  of: number | null;
+  set: (channel: number) => void;
+  label?: string;
+}) {
   const last = of === null ? Infinity : of - 1;
   const within = (value: number) => Math.min(last, Math.max(0, Math.floor(value) || 0));
   return (
@@ -26,7 +36,11 @@ export function Stepper({ channel, of, set, label = "Channel" }: { channel: numb
       <Typed inputMode="numeric" label={label} size={4} value={String(channel)} take={(text) => set(within(Number(text)))} />
       <button type="button" aria-label="Next channel" disabled={channel >= last} onClick={() => set(within(channel + 1))}>+</button>
       {of !== null && <span class="note">of {count(of)}</span>}
-      {of !== null && of > 1 && <button type="button" onClick={() => set(Math.floor(Math.random() * of))}>Any</button>}
+      {of !== null && of > 1 && (
+        <button type="button" onClick={() => set(Math.floor(Math.random() * of))}>
+          Any
+        </button>
+      )}
     </span>
   );
 }
@@ -43,8 +57,12 @@ function UnitChoice({ model, unit }: { model: Model | null; unit: Unit }) {
   return (
     <div class="row-of unit-of">
       <span class="choice" role="group" aria-label="What is asked">
-        <button type="button" aria-pressed={kind === "unit"} onClick={() => choose("unit")}>A channel</button>
-        <button type="button" aria-pressed={kind === "class"} onClick={() => choose("class")}>A class</button>
+        <button type="button" aria-pressed={kind === "unit"} onClick={() => choose("unit")}>
+          A channel
+        </button>
+        <button type="button" aria-pressed={kind === "class"} onClick={() => choose("class")}>
+          A class
+        </button>
       </span>
       {kind === "unit" ? (
         <>
@@ -52,7 +70,9 @@ function UnitChoice({ model, unit }: { model: Model | null; unit: Unit }) {
           <Stepper channel={unit.channel} of={layer?.channels ?? null} set={(channel) => changeUnit({ channel })} />
         </>
       ) : (
-        <ClassPick label="Class" model={model} first={rows[0] ?? []} pick={(label) => changeUnit({ label })}>{classTitle(unit.label, model) || "choose a class"}</ClassPick>
+        <ClassPick label="Class" model={model} first={rows[0] ?? []} pick={(label) => changeUnit({ label })}>
+          {classTitle(unit.label, model) || "choose a class"}
+        </ClassPick>
       )}
     </div>
   );
@@ -65,19 +85,45 @@ function Mix({ model, unit }: { model: Model | null; unit: Unit }) {
   const layer = unit.layer || (model?.usual.at(-1) ?? "");
   const channels = model?.layers.find((one) => one.name === layer)?.channels ?? 1;
   const cut = unit.mixed.lastIndexOf(":");
-  if (!unit.mixed) return <button type="button" class="chip" onClick={() => changeUnit({ mixed: unit.layer ? `${layer}:${(unit.channel + 1) % channels}` : String(rows[0]?.[1]?.index ?? 1) })}>Mix with …</button>;
+  if (!unit.mixed)
+    return (
+      <button
+        type="button"
+        class="chip"
+        onClick={() => changeUnit({ mixed: unit.layer ? `${layer}:${(unit.channel + 1) % channels}` : String(rows[0]?.[1]?.index ?? 1) })}
+      >
+        Mix with …
+      </button>
+    );
   return (
     <span class="row-of mix">
       <span class="choice" role="group" aria-label="How they are mixed">
-        <button type="button" aria-pressed={!unit.minus} onClick={() => changeUnit({ minus: false })}>and</button>
-        <button type="button" aria-pressed={unit.minus} onClick={() => changeUnit({ minus: true })}>without</button>
+        <button type="button" aria-pressed={!unit.minus} onClick={() => changeUnit({ minus: false })}>
+          and
+        </button>
+        <button type="button" aria-pressed={unit.minus} onClick={() => changeUnit({ minus: true })}>
+          without
+        </button>
       </span>
-      {cut >= 0
-        ? <Stepper label="Second channel" channel={Number(unit.mixed.slice(cut + 1))} of={channels} set={(channel) => changeUnit({ mixed: `${unit.mixed.slice(0, cut)}:${channel}` })} />
-        : null}
-      <ClassPick label="A class to mix in" model={model} first={rows[0] ?? []} pick={(label) => changeUnit({ mixed: label })}>{cut >= 0 ? "a class" : classTitle(unit.mixed, model)}</ClassPick>
-      {cut < 0 && <button type="button" onClick={() => changeUnit({ mixed: `${layer}:0` })}>a channel</button>}
-      <button type="button" class="plain close" aria-label="Without the second" onClick={() => changeUnit({ mixed: "", minus: false })}>×</button>
+      {cut >= 0 ? (
+        <Stepper
+          label="Second channel"
+          channel={Number(unit.mixed.slice(cut + 1))}
+          of={channels}
+          set={(channel) => changeUnit({ mixed: `${unit.mixed.slice(0, cut)}:${channel}` })}
+        />
+      ) : null}
+      <ClassPick label="A class to mix in" model={model} first={rows[0] ?? []} pick={(label) => changeUnit({ mixed: label })}>
+        {cut >= 0 ? "a class" : classTitle(unit.mixed, model)}
+      </ClassPick>
+      {cut < 0 && (
+        <button type="button" onClick={() => changeUnit({ mixed: `${layer}:0` })}>
+          a channel
+        </button>
+      )}
+      <button type="button" class="plain close" aria-label="Without the second" onClick={() => changeUnit({ mixed: "", minus: false })}>
+        ×
+      </button>
     </span>
   );
 }
@@ -95,9 +141,10 @@ export function LooksFor() {
   const model = useModel(now.model)?.model ?? null;
   const [more, open] = useState(false);
   const method = methodOf("visualize");
+  const predicted = usePredictions("predict", now.model, picturesOf(now)).rows[0]?.[0];
   useEffect(() => {
-    if (model && !unit.layer && unit.label === "") changeUnit(model.usual.length ? { layer: model.usual.at(-1)! } : { label: "0" });
-  }, [model, unit.layer, unit.label]);
+    if (!unit.layer && unit.label === "" && predicted) changeUnit({ label: String(predicted.index) });
+  }, [unit.layer, unit.label, predicted]);
   const ready = method !== undefined && (unit.layer !== "" || unit.label !== "");
   const keys = [now.model, now.other];
   const asks = keys.map((key) => (key && ready ? visualizeAsk(key, unit, now.parameters.visualize ?? {}) : null));
@@ -107,33 +154,67 @@ export function LooksFor() {
   return (
     <>
       <h2 class="question">
-        {unit.layer === "" && unit.mixed === "" ? <>What does <em>{title}</em> look like to the model?</> : <>What does <em>{title}</em> look for?</>}
+        {unit.layer === "" && unit.mixed === "" ? (
+          <>
+            What does <em>{title}</em> look like to the model?
+          </>
+        ) : (
+          <>
+            What does <em>{title}</em> look for?
+          </>
+        )}
       </h2>
       <UnitChoice model={model} unit={unit} />
       <div class="row-of">
-        <button type="button" class="chip" aria-pressed={unit.negative} onClick={() => changeUnit({ negative: !unit.negative })} title="What lowers it most">Negate</button>
-        <button type="button" class="chip" aria-pressed={unit.diverse} onClick={() => changeUnit({ diverse: !unit.diverse })} title="Four pictures that differ from each other">Four that differ</button>
+        <button
+          type="button"
+          class="chip"
+          aria-pressed={unit.negative}
+          onClick={() => changeUnit({ negative: !unit.negative })}
+          title="What lowers it most"
+        >
+          Negate
+        </button>
+        <button
+          type="button"
+          class="chip"
+          aria-pressed={unit.diverse}
+          onClick={() => changeUnit({ diverse: !unit.diverse })}
+          title="Four pictures that differ from each other"
+        >
+          Four that differ
+        </button>
         <Mix model={model} unit={unit} />
-        <button type="button" class="chip" aria-expanded={more} onClick={() => open(!more)}>More</button>
+        <button type="button" class="chip" aria-expanded={more} onClick={() => open(!more)}>
+          More
+        </button>
       </div>
-      {more && method && <Controls method={method} model={model} only={["size", "n_steps", "preset", "seed", "parametrization", "transforms"]} />}
+      {more && method && (
+        <Controls method={method} model={model} only={["size", "n_steps", "preset", "seed", "parametrization", "transforms"]} />
+      )}
       <div class={now.other ? "two" : ""}>
-        {runs.map((run, i) => keys[i] && (
-          <section key={i}>
-            {now.other && <h3>{modelTitle(keys[i]!)}</h3>}
-            <Live slot={`visualize/${i}`} run={run} ask={asks[i] ?? null} options={options} label={`The picture that ${title} responds to`} />
-          </section>
-        ))}
+        {runs.map(
+          (run, i) =>
+            keys[i] && (
+              <section key={i}>
+                {now.other && <h3>{modelTitle(keys[i]!)}</h3>}
+                <Live
+                  slot={`visualize/${i}`}
+                  run={run}
+                  ask={asks[i] ?? null}
+                  options={options}
+                  label={`The picture that ${title} responds to`}
+                />
+              </section>
+            ),
+        )}
       </div>
-      <p class="note">Not a photograph: the picture that an optimiser found to drive {unitTitle({ ...unit, negative: false }, model)} {unit.negative ? "down" : "up"} the most. It shows what the unit can respond to, not what it usually does.</p>
+      <p class="note">
+        Not a photograph: the picture that an optimiser found to drive {unitTitle({ ...unit, negative: false }, model)}{" "}
+        {unit.negative ? "down" : "up"} the most. It shows what the unit can respond to, not what it usually does.
+      </p>
       <Guess />
       <More question="looks_for" />
     </>
   );
 }
-
-/** Opens a unit from elsewhere. */
-export const look = (layer: string, channel: number) => {
-  changeUnit({ layer, channel, label: "", mixed: "", minus: false, negative: false });
-  change({ tab: "looks_for" }, true);
-};

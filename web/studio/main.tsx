@@ -7,8 +7,8 @@ import "./canvas/canvas.css";
 import "./style.css";
 import { useToken } from "./api";
 import { exposed } from "./canvas/exposed";
-import { ModelPick } from "./choices";
 import { Found } from "./found";
+import { Header, ModelRefusals } from "./header";
 import { History } from "./history";
 import { finished } from "./jobs";
 import { LooksFor } from "./looks";
@@ -17,11 +17,10 @@ import { Pins } from "./pins";
 import { Shelf, useDrops } from "./shelf";
 import { change, embedded, state } from "./state";
 import { store } from "./store";
-import { beginTour, Tour } from "./tour";
+import { Tour } from "./tour";
 import { Trust } from "./trust";
 import type { Question } from "./types";
-import { about, begin, said, useModel } from "./world";
-import { Bar } from "./working";
+import { about, begin, said } from "./world";
 
 interface Tab {
   id: Question;
@@ -50,46 +49,18 @@ function useKeys(): void {
   }, []);
 }
 
-function Header() {
-  const now = state.use();
-  const known = useModel(now.model);
-  const other = useModel(now.other);
-  const loading = [known, other].find((one) => one && !one.model && !one.message);
-  return (
-    <header class="top">
-      <span class="mark">tapetum <span>studio</span></span>
-      <ModelPick label="Model" value={now.model} set={(model) => change({ model, other: now.other === model ? "" : now.other }, true)} />
-      <ModelPick label="Compare with another model" value={now.other} none set={(other) => change({ other: other === now.model ? "" : other }, true)} />
-      {loading && <span class="loading note" role="status">Reading the model <Bar progress={loading.progress} /></span>}
-      <span class="end"><button type="button" class="quiet-button" onClick={beginTour}>Tour</button></span>
-    </header>
-  );
-}
-
-/** A model that cannot be had, and what can be had instead. */
-function ModelRefusals() {
-  const now = state.use();
-  const asked = [useModel(now.model), useModel(now.other)];
-  return (
-    <>
-      {([["model", now.model], ["other", now.other]] as const).map(([which, key], i) => asked[i]?.message && (
-        <p key={which} class="caution row-of" role="alert">
-          <span>{asked[i].message}</span>
-          {!key.endsWith("~random") && <button type="button" onClick={() => change({ [which]: `${key}~random` })}>Use random weights</button>}
-          {which === "other" && <button type="button" onClick={() => change({ other: "" })}>Without it</button>}
-          {which === "model" && <button type="button" onClick={() => change({ model: about.get()!.first })}>Back to {about.get()!.first}</button>}
-        </p>
-      ))}
-    </>
-  );
-}
-
 function Tabs() {
   const { tab } = state.use();
   return (
     <nav class="tabs" aria-label="Questions">
       {TABS.map((one, i) => (
-        <button type="button" key={one.id} aria-current={one.id === tab ? "page" : undefined} title={`${one.question} (key ${i + 1})`} onClick={() => change({ tab: one.id }, true)}>
+        <button
+          type="button"
+          key={one.id}
+          aria-current={one.id === tab ? "page" : undefined}
+          title={`${one.question} (key ${i + 1})`}
+          onClick={() => change({ tab: one.id }, true)}
+        >
           {one.title}
         </button>
       ))}
@@ -101,7 +72,11 @@ const announced = store("");
 finished.push((title) => title !== "Predictions" && announced.set(title === "Verdicts" ? "The verdicts are there." : `${title} is there.`));
 
 /** Results are read out when they come. */
-const Announced = () => <p class="unseen" role="status">{announced.use()}</p>;
+const Announced = () => (
+  <p class="unseen" role="status">
+    {announced.use()}
+  </p>
+);
 
 /** What was just done, or refused. */
 function Said() {
@@ -113,7 +88,14 @@ function Said() {
   }, [now]);
   return (
     <div class={`said-of ${now?.wrong ? "wrong" : ""} ${now ? "" : "empty"}`} role={now?.wrong ? "alert" : "status"}>
-      {now && <><span>{now.text}</span> <button type="button" class="plain close" aria-label="Close" onClick={() => said.set(null)}>×</button></>}
+      {now && (
+        <>
+          <span>{now.text}</span>{" "}
+          <button type="button" class="plain close" aria-label="Close" onClick={() => said.set(null)}>
+            ×
+          </button>
+        </>
+      )}
     </div>
   );
 }
@@ -127,14 +109,28 @@ function App() {
   const Shown = one.component;
   return (
     <div class={`studio ${embedded ? "embedded" : ""} ${over ? "over" : ""}`}>
-      {!embedded && <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the result</a>}
+      {!embedded && (
+        <a
+          class="skip"
+          href="#main"
+          onClick={(event) => {
+            event.preventDefault();
+            document.getElementById("main")?.focus();
+          }}
+        >
+          Skip to the result
+        </a>
+      )}
       {!embedded && <Header />}
       {!embedded && <Tabs />}
       <ModelRefusals />
       {!embedded && <Tour />}
       <div class="desk">
         <Shelf />
-        <main id="main" tabIndex={-1} key={tab}><h1 class="unseen">{one.question}</h1><Shown /></main>
+        <main id="main" tabIndex={-1} key={tab}>
+          <h1 class="unseen">{one.question}</h1>
+          <Shown />
+        </main>
       </div>
       {!embedded && <Pins />}
       {!embedded && <History />}
@@ -144,21 +140,29 @@ function App() {
   );
 }
 
+let tried = false; // a token was given, and the form is here again: it was wrong
+
 /** The server wants a token, which it printed when it began. */
 function Token({ opened }: { opened: () => void }) {
   const [text, set] = useState("");
   const enter = (event: Event) => {
     event.preventDefault();
+    tried = true;
     useToken(text.trim());
     opened();
   };
   return (
     <main class="refusal">
       <h1>This studio asks for a token</h1>
-      <p>It stands in the address that <code>tapetum studio</code> printed.</p>
+      <p>
+        It stands in the address that <code>tapetum studio</code> printed.
+      </p>
+      {tried && <p class="caution" role="alert">That is not the token of this studio.</p>}
       <form class="row-of" onSubmit={enter}>
         <input type="password" aria-label="Token" value={text} onInput={(event) => set(event.currentTarget.value)} autocomplete="off" />
-        <button type="submit" class="strong">Open</button>
+        <button type="submit" class="strong">
+          Open
+        </button>
       </form>
     </main>
   );
@@ -184,7 +188,16 @@ async function open(root: HTMLElement): Promise<void> {
     await asked;
   } catch (error) {
     const retry = () => void open(root);
-    render(<main class="refusal"><h1>The studio does not answer</h1><p role="alert">{(error as Error).message}</p><button type="button" onClick={retry}>Try again</button></main>, root);
+    render(
+      <main class="refusal">
+        <h1>The studio cannot be opened</h1>
+        <p role="alert">{(error as Error).message}</p>
+        <button type="button" onClick={retry}>
+          Try again
+        </button>
+      </main>,
+      root,
+    );
   }
 }
 

@@ -60,7 +60,15 @@ export function Pick(props: PickProps) {
   }, [props.hotkey]);
   return (
     <span class="pick" ref={box}>
-      <button ref={button} type="button" class={props.kind ?? "drop"} aria-haspopup="listbox" aria-expanded={open} onClick={() => set(!open)} title={props.label}>
+      <button
+        ref={button}
+        type="button"
+        class={props.kind ?? "drop"}
+        aria-haspopup="listbox"
+        aria-expanded={open}
+        onClick={() => set(!open)}
+        title={props.label}
+      >
         {props.children}
       </button>
       {open && <List {...props} close={close} />}
@@ -99,20 +107,38 @@ function List({ label, groups, pick, several, free, close }: PickProps & { close
   return (
     <div class="list">
       <input
-        ref={field} type="text" role="combobox" aria-label={label} aria-expanded="true" aria-controls={id} placeholder={label} autocomplete="off" spellcheck={false}
+        ref={field}
+        type="text"
+        role="combobox"
+        aria-label={label}
+        aria-expanded="true"
+        aria-controls={id}
+        placeholder={label}
+        autocomplete="off"
+        spellcheck={false}
         aria-activedescendant={at >= 0 ? `${id}-${at}` : undefined}
-        onInput={(event) => (ask(event.currentTarget.value), move(-1))} onKeyDown={press}
+        onInput={(event) => (ask(event.currentTarget.value), move(-1))}
+        onKeyDown={press}
       />
       <div class="listbox" role="listbox" id={id} ref={list} aria-label={label} aria-multiselectable={several} tabIndex={-1}>
         {shown.map((group) => (
           <div role="group" aria-label={group.title || label} key={group.title}>
-            {group.title && <div class="group-title" aria-hidden="true">{group.title}</div>}
+            {group.title && (
+              <div class="group-title" aria-hidden="true">
+                {group.title}
+              </div>
+            )}
             {group.options.map((one) => {
               const here = ++place;
               return (
                 <div
-                  role="option" id={`${id}-${here}`} data-at={here} key={one.value} aria-selected={one.on ?? false}
-                  class={here === at ? "at" : ""} onClick={() => take(one.value)}
+                  role="option"
+                  id={`${id}-${here}`}
+                  data-at={here}
+                  key={one.value}
+                  aria-selected={one.on ?? false}
+                  class={here === at ? "at" : ""}
+                  onClick={() => take(one.value)}
                 >
                   <span class="option">{one.title}</span>
                   {one.note && <span class="note">{one.note}</span>}
@@ -121,7 +147,9 @@ function List({ label, groups, pick, several, free, close }: PickProps & { close
             })}
           </div>
         ))}
-        {options.length === 0 && <p class="note none-found">{free && query ? `Enter takes “${query}” as it is.` : "Nothing of that name."}</p>}
+        {options.length === 0 && (
+          <p class="note none-found">{free && query ? `Enter takes “${query}” as it is.` : "Nothing of that name."}</p>
+        )}
       </div>
     </div>
   );
@@ -133,7 +161,9 @@ function filtered(groups: Group[], query: string): Group[] {
   let left = MOST;
   return groups.flatMap((group) => {
     const found = asked ? group.options.filter((one) => holds(`${one.title} ${one.note ?? ""} ${one.value}`, asked)) : group.options;
-    const sorted = asked ? [...found].sort((a, b) => Number(b.title.toLowerCase().startsWith(asked)) - Number(a.title.toLowerCase().startsWith(asked))) : found;
+    const sorted = asked
+      ? [...found].sort((a, b) => Number(b.title.toLowerCase().startsWith(asked)) - Number(a.title.toLowerCase().startsWith(asked)))
+      : found;
     const options = sorted.slice(0, left);
     left -= options.length;
     return options.length ? [{ ...group, options }] : [];

@@ -21,8 +21,16 @@ function compared(pin: Pin, run: Run, photo: ImageData | null): Compared | null 
   const model = keyOfModel(pin.ask);
   const picture = pictureOf(pin.ask.pictures[pin.row] ?? "")?.name;
   return {
-    id: idOfPin(pin), photo, map: one.map, reduce: value.reduce, size: value.size, status: one.status, words: one.why ?? undefined, stderr: one.stderr,
-    label: { method: titleOf(pin.ask.method), target: classTitle(one.target, modelNow(model)) }, note: [picture, modelTitle(model)].filter(Boolean).join(" · "),
+    id: idOfPin(pin),
+    photo,
+    map: one.map,
+    reduce: value.reduce,
+    size: value.size,
+    status: one.status,
+    words: one.why ?? undefined,
+    stderr: one.stderr,
+    label: { method: titleOf(pin.ask.method), target: classTitle(one.target, modelNow(model)) },
+    note: [picture, modelTitle(model)].filter(Boolean).join(" · "),
   };
 }
 
@@ -45,10 +53,24 @@ export function Pins() {
     <section id="pins" class="pins" aria-label="Pinned">
       <div class="row-of">
         <h2>Pinned</h2>
-        <button type="button" onClick={() => change({ pins: [] })}>Take all out</button>
+        <button type="button" onClick={() => change({ pins: [] })}>
+          Take all out
+        </button>
       </div>
       {items.length > 0 && (
-        <Compare items={items} opacity={opacity} threshold={threshold} smooth={smooth} view={view} onView={onView} shared={shared} onShared={onShared} selected={selected} onSelected={onSelected} onRemove={out} />
+        <Compare
+          items={items}
+          opacity={opacity}
+          threshold={threshold}
+          smooth={smooth}
+          view={view}
+          onView={onView}
+          shared={shared}
+          onShared={onShared}
+          selected={selected}
+          onSelected={onSelected}
+          onRemove={out}
+        />
       )}
       {others.length > 0 && (
         <div class="cards">
@@ -56,11 +78,21 @@ export function Pins() {
             <figure key={idOfPin(pin)} class="card">
               <div class="card-head">
                 <h3>{titleOf(pin.ask.method)}</h3>
-                <span class="note">{pin.ask.units.join(", ")} {modelTitle(keyOfModel(pin.ask))}</span>
-                <button type="button" class="plain close" aria-label={`Take ${titleOf(pin.ask.method)} out`} onClick={() => togglePin(pin)}>×</button>
+                <span class="note">
+                  {pin.ask.units.join(", ")} {modelTitle(keyOfModel(pin.ask))}
+                </span>
+                <button type="button" class="plain close" aria-label={`Take ${titleOf(pin.ask.method)} out`} onClick={() => togglePin(pin)}>
+                  ×
+                </button>
               </div>
               <Working name={slot} run={run} />
-              {run.result && fresh(run) && <ResultView result={run.result} ask={pin.ask} row={run.result.value.type === "maps" || run.result.value.type === "numbers" ? pin.row : null} />}
+              {run.result && fresh(run) && (
+                <ResultView
+                  result={run.result}
+                  ask={pin.ask}
+                  row={run.result.value.type === "maps" || run.result.value.type === "numbers" ? pin.row : null}
+                />
+              )}
               {run.result && fresh(run) && <Chrome ask={pin.ask} result={run.result} row={pin.row} />}
             </figure>
           ))}

@@ -11,7 +11,8 @@ const percent = (share: number) => (share >= 0.0995 ? `${(100 * share).toFixed(0
 
 /** The predictions of some pictures, asked for before anything else. */
 export function usePredictions(slot: string, model: string, pictures: string[], k = 5): { rows: Prediction[][]; run: Run } {
-  const ask = model && pictures.length && !modelRefused(model) ? askOf(model, "predict", { pictures, parameters: k === 5 ? {} : { k } }) : null;
+  const ask =
+    model && pictures.length && !modelRefused(model) ? askOf(model, "predict", { pictures, parameters: k === 5 ? {} : { k } }) : null;
   const run = useRun(slot, ask, { title: "Predictions", quick: true });
   const value = run.result?.value;
   return { rows: value?.type === "predictions" ? value.rows : [], run };
@@ -41,7 +42,9 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
           <li key={one.index} class={on ? "on" : ""}>
             <button type="button" class="plain answer" aria-pressed={on} title={`Explain ${one.label}`} onClick={(event) => explain(one.index, event.shiftKey ? now : [])}>
               <span class="label">{one.label}</span>
-              <span class="value">{before && <s>{old === undefined ? "less" : percent(old)}</s>} {share === null ? number(one.value) : percent(share)}</span>
+              <span class="value">
+                {before && <s>{old === undefined ? "less" : percent(old)}</s>} {share === null ? number(one.value) : percent(share)}
+              </span>
               {share !== null && (
                 <span class="bar-line" aria-hidden="true">
                   <i style={{ width: `${100 * share}%` }} />

@@ -6,7 +6,7 @@ import { modelTitle } from "./choices";
 import { fresh } from "./jobs";
 import { Bars, usePredictions } from "./predictions";
 import { change, state } from "./state";
-import { nameOfRow } from "./mattered";
+import { nameOfRow } from "./maps";
 import { add, idOf, nameOf, pictureOf, remove, shelf, useSeen } from "./world";
 import { Working } from "./working";
 
@@ -53,7 +53,16 @@ function Photo({ id, model }: { id: string; model: string }) {
     if (pixels) canvas.current?.getContext("2d")?.putImageData(pixels, 0, 0);
   }, [pixels]);
   if (!pixels) return picture?.thumbnail ? <img class="photo" src={picture.thumbnail} alt={picture.name} /> : <div class="photo" />;
-  return <canvas class="photo" ref={canvas} width={pixels.width} height={pixels.height} role="img" aria-label={`${picture?.name ?? "The picture"}, as the model saw it`} />;
+  return (
+    <canvas
+      class="photo"
+      ref={canvas}
+      width={pixels.width}
+      height={pixels.height}
+      role="img"
+      aria-label={`${picture?.name ?? "The picture"}, as the model saw it`}
+    />
+  );
 }
 
 function Ways() {
@@ -61,10 +70,27 @@ function Ways() {
   const [camera, open] = useState(false);
   return (
     <div class="ways">
-      <button type="button" onClick={() => input.current?.click()}>Your picture …</button>
-      {"mediaDevices" in navigator && <button type="button" aria-expanded={camera} onClick={() => open(!camera)}>Camera</button>}
+      <button type="button" onClick={() => input.current?.click()}>
+        Your picture …
+      </button>
+      {"mediaDevices" in navigator && (
+        <button type="button" aria-expanded={camera} onClick={() => open(!camera)}>
+          Camera
+        </button>
+      )}
       <span class="note">or drop, or paste one</span>
-      <input ref={input} type="file" accept="image/*" multiple hidden aria-label="Your picture" onChange={(event) => { void add([...(event.currentTarget.files ?? [])]); event.currentTarget.value = ""; }} />
+      <input
+        ref={input}
+        type="file"
+        accept="image/*"
+        multiple
+        hidden
+        aria-label="Your picture"
+        onChange={(event) => {
+          void add([...(event.currentTarget.files ?? [])]);
+          event.currentTarget.value = "";
+        }}
+      />
       {camera && <Camera close={() => open(false)} />}
     </div>
   );
@@ -76,12 +102,15 @@ function Camera({ close }: { close: () => void }) {
   useEffect(() => {
     let stream: MediaStream | null = null;
     let wanted = true;
-    navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then((found) => {
-      stream = found;
-      if (!wanted) return found.getTracks().forEach((track) => track.stop());
-      video.current!.srcObject = found;
-      void video.current!.play();
-    }, () => refuse("The camera cannot be used; choose a picture instead."));
+    navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(
+      (found) => {
+        stream = found;
+        if (!wanted) return found.getTracks().forEach((track) => track.stop());
+        video.current!.srcObject = found;
+        void video.current!.play();
+      },
+      () => refuse("The camera cannot be used; choose a picture instead."),
+    );
     return () => {
       wanted = false;
       stream?.getTracks().forEach((track) => track.stop());
@@ -98,7 +127,14 @@ function Camera({ close }: { close: () => void }) {
   return (
     <div class="camera">
       <video ref={video} muted playsInline aria-label="Camera" />
-      <div class="row-of"><button type="button" class="strong" onClick={snap}>Take it</button><button type="button" onClick={close}>Close</button></div>
+      <div class="row-of">
+        <button type="button" class="strong" onClick={snap}>
+          Take it
+        </button>
+        <button type="button" onClick={close}>
+          Close
+        </button>
+      </div>
     </div>
   );
 }
@@ -128,15 +164,27 @@ function Thumbnails() {
           const on = pictures.some((chosen) => idOf(chosen) === one.id);
           return (
             <li key={one.id}>
-              <button type="button" class="plain" aria-pressed={on} onClick={() => press(name)} title={one.credit ? `${one.name}: ${one.credit}` : one.name}>
+              <button
+                type="button"
+                class="plain"
+                aria-pressed={on}
+                onClick={() => press(name)}
+                title={one.credit ? `${one.name}: ${one.credit}` : one.name}
+              >
                 <img src={one.thumbnail} alt={one.name} />
               </button>
-              {one.own && <button type="button" class="plain close" aria-label={`Remove ${one.name}`} onClick={() => remove(one.id)}>×</button>}
+              {one.own && (
+                <button type="button" class="plain close" aria-label={`Remove ${one.name}`} onClick={() => remove(one.id)}>
+                  ×
+                </button>
+              )}
             </li>
           );
         })}
       </ul>
-      <label class="note several"><input type="checkbox" checked={many} onChange={toggle} /> several at once</label>
+      <label class="note several">
+        <input type="checkbox" checked={many} onChange={toggle} /> several at once
+      </label>
     </>
   );
 }
@@ -150,23 +198,33 @@ export function Shelf() {
   const shown = now.edited ? [1] : pictures.map((_, i) => i).slice(0, 1);
   return (
     <aside class="shelf" aria-label="The picture and the answer">
-      {shown.map((i) => <Photo key={i} id={pictures[i] ?? ""} model={now.model} />)}
+      {shown.map((i) => (
+        <Photo key={i} id={pictures[i] ?? ""} model={now.model} />
+      ))}
       <Thumbnails />
       <Ways />
       <div class="answers-of">
         <Working name="predict" run={run} options={{ quick: true }} />
-        {(now.edited === "" || now.tab !== "mattered") && rows.map((row, i) => (
-          <section key={i}>
-            {rows.length > 1 && <h3>{nameOfRow(run.answered?.pictures[i] ?? "", i, now)}</h3>}
-            <Bars rows={rows.length > 1 ? row.slice(0, 3) : row} before={now.edited && i === 1 ? rows[0] : undefined} stale={!fresh(run)} />
-          </section>
-        ))}
-        {now.other && second.rows.map((row, i) => (
-          <section key={i}>
-            <h3>{modelTitle(now.other)}</h3>
-            <Bars rows={row.slice(0, 3)} stale={!fresh(second.run)} />
-          </section>
-        )).slice(0, 1)}
+        {(now.edited === "" || now.tab !== "mattered") &&
+          rows.map((row, i) => (
+            <section key={i}>
+              {rows.length > 1 && <h3>{nameOfRow(run.answered?.pictures[i] ?? "", i, now)}</h3>}
+              <Bars
+                rows={rows.length > 1 ? row.slice(0, 3) : row}
+                before={now.edited && i === 1 ? rows[0] : undefined}
+                stale={!fresh(run)}
+              />
+            </section>
+          ))}
+        {now.other &&
+          second.rows
+            .map((row, i) => (
+              <section key={i}>
+                <h3>{modelTitle(now.other)}</h3>
+                <Bars rows={row.slice(0, 3)} stale={!fresh(second.run)} />
+              </section>
+            ))
+            .slice(0, 1)}
       </div>
     </aside>
   );

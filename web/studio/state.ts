@@ -1,6 +1,7 @@
 // The page's state, all of it in its address: whoever has the link sees the same.
 
 import { parse } from "../shared/address";
+import { host } from "./host";
 import { store } from "./store";
 import type { Ask, Question, Value } from "./types";
 
@@ -55,16 +56,33 @@ export interface Unit {
 }
 
 export const START: State = {
-  tab: "mattered", model: "", other: "", pictures: [], edited: "", targets: [], against: "", methods: ["grad_cam"], parameters: {},
+  tab: "mattered",
+  model: "",
+  other: "",
+  pictures: [],
+  edited: "",
+  targets: [],
+  against: "",
+  methods: ["grad_cam"],
+  parameters: {},
   unit: { layer: "", channel: 0, label: "", negative: false, diverse: false, mixed: "", minus: false },
-  more: "", ran: [], opacity: 0.85, threshold: 0, smooth: true, pins: [], tour: 0,
+  more: "",
+  ran: [],
+  opacity: 0.85,
+  threshold: 0,
+  smooth: true,
+  pins: [],
+  tour: 0,
 };
 
 export const TAB_IDS: Question[] = ["looks_for", "found", "mattered", "trust"];
 
 /** Text that an address may hold, of any JSON. */
 export const packed = (value: unknown) =>
-  btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value)))).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  btoa(String.fromCharCode(...new TextEncoder().encode(JSON.stringify(value))))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replace(/=+$/, "");
 
 export function unpacked<T>(text: string, otherwise: T): T {
   try {
@@ -76,8 +94,13 @@ export function unpacked<T>(text: string, otherwise: T): T {
 }
 
 const list = (values: string[]) => values.map((value) => value.replaceAll(",", "%2C")).join(",");
-const listed = (text: string) => text.split(",").filter((part) => part !== "").map((part) => part.replaceAll("%2C", ","));
-const size = (text: string | null, otherwise: number) => (text !== null && text !== "" && Number.isFinite(Number(text)) ? Math.min(1, Math.max(0, Number(text))) : otherwise);
+const listed = (text: string) =>
+  text
+    .split(",")
+    .filter((part) => part !== "")
+    .map((part) => part.replaceAll("%2C", ","));
+const size = (text: string | null, otherwise: number) =>
+  text !== null && text !== "" && Number.isFinite(Number(text)) ? Math.min(1, Math.max(0, Number(text))) : otherwise;
 
 function unitText({ layer, channel, label, negative, diverse, mixed, minus }: Unit): string {
   const what = layer ? `${layer}:${channel}` : label && `class:${label}`;
@@ -94,23 +117,39 @@ function unitOf(text: string): Unit {
     layer: name === "class" ? "" : name,
     channel: name === "class" ? 0 : Math.max(0, Math.floor(Number(number)) || 0),
     label: name === "class" ? number : "",
-    negative: rest.includes("negative"), diverse: rest.includes("diverse"),
-    mixed: mixed.replace(/^\w+ /, ""), minus: mixed.startsWith("minus"),
+    negative: rest.includes("negative"),
+    diverse: rest.includes("diverse"),
+    mixed: mixed.replace(/^\w+ /, ""),
+    minus: mixed.startsWith("minus"),
   };
 }
 
 /** The state as the page's address. */
 export function address(state: State): string {
   const params: [string, string, string][] = [
-    ["model", state.model, ""], ["with", state.other, ""], ["pictures", list(state.pictures), ""], ["edited", state.edited, ""],
-    ["classes", list(state.targets), ""], ["rather", state.against, ""], ["methods", list(state.methods), "grad_cam"],
+    ["model", state.model, ""],
+    ["with", state.other, ""],
+    ["pictures", list(state.pictures), ""],
+    ["edited", state.edited, ""],
+    ["classes", list(state.targets), ""],
+    ["rather", state.against, ""],
+    ["methods", list(state.methods), "grad_cam"],
     ["set", Object.keys(state.parameters).length ? packed(state.parameters) : "", ""],
-    ["unit", unitText(state.unit), ""], ["more", state.more, ""], ["ran", list(state.ran), ""],
-    ["opacity", String(state.opacity), "0.85"], ["threshold", String(state.threshold), "0"], ["blocks", state.smooth ? "" : "1", ""],
-    ["pins", state.pins.length ? packed(state.pins) : "", ""], ["tour", state.tour ? String(state.tour) : "", ""],
+    ["unit", unitText(state.unit), ""],
+    ["more", state.more, ""],
+    ["ran", list(state.ran), ""],
+    ["opacity", String(state.opacity), "0.85"],
+    ["threshold", String(state.threshold), "0"],
+    ["blocks", state.smooth ? "" : "1", ""],
+    ["pins", state.pins.length ? packed(state.pins) : "", ""],
+    ["tour", state.tour ? String(state.tour) : "", ""],
   ];
-  const query = params.filter(([, value, usual]) => value !== usual)
-    .map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|3A|7E|20)/g, (code) => (code === "%20" ? "+" : decodeURIComponent(code)))}`)
+  const query = params
+    .filter(([, value, usual]) => value !== usual)
+    .map(
+      ([name, value]) =>
+        `${name}=${encodeURIComponent(value).replace(/%(2C|3A|7E|20)/g, (code) => (code === "%20" ? "+" : decodeURIComponent(code)))}`,
+    )
     .join("&");
   return `#/${state.tab}${query ? `?${query}` : ""}`;
 }
@@ -122,18 +161,33 @@ export function stateOf(hash: string): State {
   const methods = params.has("methods") ? listed(text("methods")) : START.methods;
   return {
     tab: TAB_IDS.find((one) => one === page) ?? START.tab,
-    model: text("model"), other: text("with"), pictures: listed(text("pictures")).slice(0, 6), edited: text("edited"),
-    targets: listed(text("classes")).slice(0, 6), against: text("rather"), methods,
-    parameters: unpacked(text("set"), {}), unit: unitOf(text("unit")), more: text("more"), ran: listed(text("ran")),
-    opacity: size(params.get("opacity"), 0.85), threshold: size(params.get("threshold"), 0), smooth: !params.has("blocks"),
-    pins: unpacked<Pin[]>(text("pins"), []).slice(0, 6), tour: Math.min(8, Math.max(0, Math.floor(Number(text("tour"))) || 0)),
+    model: text("model"),
+    other: text("with"),
+    pictures: listed(text("pictures")).slice(0, 6),
+    edited: text("edited"),
+    targets: listed(text("classes")).slice(0, 6),
+    against: text("rather"),
+    methods,
+    parameters: unpacked(text("set"), {}),
+    unit: unitOf(text("unit")),
+    more: text("more"),
+    ran: listed(text("ran")),
+    opacity: size(params.get("opacity"), 0.85),
+    threshold: size(params.get("threshold"), 0),
+    smooth: !params.has("blocks"),
+    pins: unpacked<Pin[]>(text("pins"), []).slice(0, 6),
+    tour: Math.min(8, Math.max(0, Math.floor(Number(text("tour"))) || 0)),
   };
 }
 
-export const state = store(stateOf(location.hash));
+export const state = store(stateOf(host?.address ?? location.hash));
 /** What a state lacks that the server knows: its first model and picture. */
 export const usual: Partial<State> = {};
-const filled = (one: State): State => ({ ...one, model: one.model || (usual.model ?? ""), pictures: one.pictures.length ? one.pictures : (usual.pictures ?? []) });
+const filled = (one: State): State => ({
+  ...one,
+  model: one.model || (usual.model ?? ""),
+  pictures: one.pictures.length ? one.pictures : (usual.pictures ?? []),
+});
 export const embedded = new URLSearchParams(location.search).get("embed") === "1";
 
 /** Changes the state and the address; `step`: a new entry of the browser's history, which Back undoes. */
@@ -141,7 +195,8 @@ export function change(patch: Partial<State>, step = false): void {
   const next = filled({ ...state.get(), ...patch });
   const to = address(next);
   try {
-    if (to !== location.hash) history[step ? "pushState" : "replaceState"](null, "", to);
+    if (host) host.keep(to);
+    else if (to !== location.hash) history[step ? "pushState" : "replaceState"](null, "", to);
   } catch {
     // Safari allows a hundred a half minute; the address then says what was a moment ago
   }
@@ -149,7 +204,8 @@ export function change(patch: Partial<State>, step = false): void {
 }
 
 /** Remembers that a method was asked for, or that it is not any more. */
-export const ran = (method: string, on: boolean) => change({ ran: [...state.get().ran.filter((one) => one !== method), ...(on ? [method] : [])] });
+export const ran = (method: string, on: boolean) =>
+  change({ ran: [...state.get().ran.filter((one) => one !== method), ...(on ? [method] : [])] });
 
 export const changeUnit = (patch: Partial<Unit>) => change({ unit: { ...state.get().unit, ...patch } });
 

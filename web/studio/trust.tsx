@@ -5,34 +5,66 @@ import { picturesOf } from "./asks";
 import { classTitle, modelTitle } from "./choices";
 import { busy } from "./jobs";
 import { More } from "./more";
-import { nameOfRow, useMaps } from "./mattered";
+import { nameOfRow, useMaps } from "./maps";
 import { change, state } from "./state";
 import { Badge, plainly, Strip } from "./verdict";
 import { about, modelNow, titleOf } from "./world";
 
 function Table() {
   const now = state.use();
-  const { columns, runs, judged, judging } = useMaps();
+  const { columns, runs, judged, judging, trouble } = useMaps();
   const pictures = picturesOf(now);
   const several = pictures.length > 1;
-  const rows = pictures.flatMap((id, row) => columns.map((column, i) => ({ id, row, column, run: runs[i]!, verdict: judged(column, row) })));
-  if (!rows.length) return <p class="note">No map is chosen. <button type="button" onClick={() => change({ tab: "mattered", methods: ["grad_cam"] }, true)}>Choose maps</button></p>;
+  const rows = pictures.flatMap((id, row) =>
+    columns.map((column, i) => ({ id, row, column, run: runs[i]!, verdict: judged(column, row) })),
+  );
+  if (!rows.length)
+    return (
+      <p class="note">
+        No map is chosen.{" "}
+        <button type="button" onClick={() => change({ tab: "mattered", methods: ["grad_cam"] }, true)}>
+          Choose maps
+        </button>
+      </p>
+    );
   return (
     <>
       <ul class="verdicts">
         {rows.map(({ id, row, column, run, verdict }) => (
           <li key={`${row}/${column.slot}`}>
             <h3>
-              {titleOf(column.ask.method)} <span class="note">for {verdict ? classTitle(verdict.target, modelNow(column.model)) : "the answer"}{several && `, ${nameOfRow(id, row, now)}`}{now.other && `, ${modelTitle(column.model)}`}</span>
+              {titleOf(column.ask.method)}{" "}
+              <span class="note">
+                for {verdict ? classTitle(verdict.target, modelNow(column.model)) : "the answer"}
+                {several && `, ${nameOfRow(id, row, now)}`}
+                {now.other && `, ${modelTitle(column.model)}`}
+              </span>
             </h3>
-            {verdict ? <div><Badge verdict={verdict} /> <span class="note">{plainly(verdict)}</span></div> : <p class="note">{run.phase === "refused" ? run.message : busy(run) ? "The map is being made …" : judging ? "Comparing with random maps …" : "No verdict yet."}</p>}
+            {verdict ? (
+              <div>
+                <Badge verdict={verdict} /> <span class="note">{plainly(verdict)}</span>
+              </div>
+            ) : (
+              <p class="note">
+                {run.phase === "refused"
+                  ? run.message
+                  : busy(run)
+                    ? "The map is being made …"
+                    : judging
+                      ? "Comparing with random maps …"
+                      : trouble || "No verdict yet."}
+              </p>
+            )}
             {verdict && <Strip verdict={verdict} />}
           </li>
         ))}
       </ul>
       <p class="note">
-        A map holds if hiding what it ranks highest lowers the answer faster than random maps, the picture's edges and a blob in the middle do; the
-        p-values are corrected for all maps that are shown. <button type="button" onClick={() => change({ tab: "mattered" }, true)}>Choose other maps</button>
+        A map holds if hiding what it ranks highest lowers the answer faster than random maps, the picture's edges and a blob in the middle
+        do; the p-values are corrected for all maps that are shown.{" "}
+        <button type="button" onClick={() => change({ tab: "mattered" }, true)}>
+          Choose other maps
+        </button>
       </p>
     </>
   );
@@ -47,8 +79,14 @@ export function Trust() {
       <Table />
       <section>
         <h3>A model that knows nothing</h3>
-        <p class="note">The same network with random weights answers by chance. A map that looks the same for it shows the picture, not what was learned.</p>
-        <button type="button" aria-pressed={now.other === `${now.model}~random`} onClick={() => change({ other: now.other === `${now.model}~random` ? "" : `${now.model}~random` })}>
+        <p class="note">
+          The same network with random weights answers by chance. A map that looks the same for it shows the picture, not what was learned.
+        </p>
+        <button
+          type="button"
+          aria-pressed={now.other === `${now.model}~random`}
+          onClick={() => change({ other: now.other === `${now.model}~random` ? "" : `${now.model}~random` })}
+        >
           {capital("compare with random weights")}
         </button>
       </section>
@@ -57,8 +95,16 @@ export function Trust() {
         <section>
           <h3>Reports and the atlas</h3>
           <ul class="inline">
-            {atlas !== null && <li><a href={atlas}>The atlas of all units</a></li>}
-            {reports.map((one) => <li key={one.address}><a href={one.address}>{one.title}</a></li>)}
+            {atlas !== null && (
+              <li>
+                <a href={atlas}>The atlas of all units</a>
+              </li>
+            )}
+            {reports.map((one) => (
+              <li key={one.address}>
+                <a href={one.address}>{one.title}</a>
+              </li>
+            ))}
           </ul>
         </section>
       )}

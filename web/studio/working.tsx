@@ -25,7 +25,11 @@ export function phaseWords(run: Run): string {
 
 export function Bar({ progress }: { progress: Progress | null }) {
   const share = progress?.total ? Math.min(1, progress.done / progress.total) : null;
-  return <span class={`progress ${share === null ? "unknown" : ""}`} aria-hidden="true"><i style={{ width: share === null ? "30%" : `${100 * share}%` }} /></span>;
+  return (
+    <span class={`progress ${share === null ? "unknown" : ""}`} aria-hidden="true">
+      <i style={{ width: share === null ? "30%" : `${100 * share}%` }} />
+    </span>
+  );
 }
 
 /** Shown while a slot works, and when it did not get to an end. */
@@ -35,7 +39,11 @@ export function Working({ name, run, options = {} }: { name: string; run: Run; o
     return (
       <div class="working refused" role="alert">
         <p class="caution">{run.message}</p>
-        {run.ask && <button type="button" onClick={() => start(name, run.ask!, options)}>Ask again</button>}
+        {run.ask && (
+          <button type="button" onClick={() => start(name, run.ask!, options)}>
+            Ask again
+          </button>
+        )}
       </div>
     );
   }
@@ -43,7 +51,11 @@ export function Working({ name, run, options = {} }: { name: string; run: Run; o
     return (
       <div class="working">
         <p class="note">Stopped.</p>
-        {run.ask && <button type="button" onClick={() => start(name, run.ask!, options)}>Ask again</button>}
+        {run.ask && (
+          <button type="button" onClick={() => start(name, run.ask!, options)}>
+            Ask again
+          </button>
+        )}
       </div>
     );
   }
@@ -52,7 +64,11 @@ export function Working({ name, run, options = {} }: { name: string; run: Run; o
     <div class="working">
       <Bar progress={run.progress} />
       <span class="note">{phaseWords(run)}</span>
-      {late && <button type="button" onClick={() => stop(name)}>Stop</button>}
+      {late && (
+        <button type="button" onClick={() => stop(name)}>
+          Stop
+        </button>
+      )}
     </div>
   );
 }

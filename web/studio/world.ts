@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { capital } from "../shared/words";
 import * as api from "./api";
 import { pixelsOf } from "./canvas/pixels";
+import { host } from "./host";
 import { dropFile, keepFile, keptFile, keptIds } from "./kept";
 import { finished } from "./jobs";
 import { change, modelKey, modelOf, state, usual } from "./state";
@@ -23,7 +24,9 @@ const ABBREVIATIONS = new Set(["cam", "lrp", "rise", "lime", "shap", "xrai", "hs
 
 /** A method's name as people write it: "grad_cam" as "Grad-CAM". */
 export function titleOf(name: string): string {
-  const words = (methodOf(name)?.title ?? name.replaceAll("_", " ")).split(" ").map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
+  const words = (methodOf(name)?.title ?? name.replaceAll("_", " "))
+    .split(" ")
+    .map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
   return capital(words.join(" ").replaceAll(" CAM", "-CAM").replaceAll("plus plus", "++").replace("-CAM ++", "-CAM++"));
 }
 
@@ -50,8 +53,7 @@ function learn(key: string): void {
     if (event === "result") {
       wake(key);
       set({ model: data as Model });
-    }
-    else if (event === "progress") set({ progress: data as Progress });
+    } else if (event === "progress") set({ progress: data as Progress });
     else if (event === "refused") set({ message: (data as { message: string }).message });
   };
   api.stream("model", { name, weights }, heard, new AbortController().signal).catch((error: Error) => set({ message: error.message }));
@@ -67,10 +69,6 @@ export function useModel(key: string): Known | null {
 /** Why a model cannot be had. */
 export const modelRefused = (key: string) => models.get()[key]?.message ?? "";
 export const modelNow = (key: string) => models.get()[key]?.model ?? null;
-export const forgetModel = (key: string) => {
-  const { [key]: _, ...others } = models.get();
-  models.set(others);
-};
 
 // --- pictures
 
@@ -98,7 +96,8 @@ export async function add(files: (File | Blob)[], show = true): Promise<Picture[
       sent.push(picture);
       said.set(null);
     } catch (error) {
-      say(`${name}: ${(error as Error).message}`, true);
+      const { message } = error as Error;
+      say(message.startsWith(name) ? message : `${name}: ${message}`, true);
     }
   }
   if (show && sent.length) change({ pictures: sent.map((one) => one.id).slice(0, 6), edited: "" }, true);
@@ -118,7 +117,9 @@ async function ownPictures(): Promise<Picture[]> {
   const files = await Promise.all(ids.map(keptFile));
   return ids.flatMap((id, i) => {
     const kept = files[i];
-    return kept && kept.thumbnail ? [{ id, name: kept.name, thumbnail: kept.thumbnail, width: kept.width, height: kept.height, own: true }] : [];
+    return kept && kept.thumbnail
+      ? [{ id, name: kept.name, thumbnail: kept.thumbnail, width: kept.width, height: kept.height, own: true }]
+      : [];
   });
 }
 
@@ -147,7 +148,10 @@ function usePixels(path: string | null, id: string): ImageData | null {
   useEffect(() => {
     if (path === null) return;
     let wanted = true;
-    read(path, [id]).then((image) => wanted && set({ path, image }), (error: Error) => wanted && say(error.message, true));
+    read(path, [id]).then(
+      (image) => wanted && set({ path, image }),
+      (error: Error) => wanted && say(error.message, true),
+    );
     return () => void (wanted = false);
   }, [path]);
   return found && found.path === path ? found.image : null;
@@ -167,11 +171,11 @@ export const useWhole = (id: string, side: number) => usePixels(id ? `pictures/$
 
 /** Asks what the server has; what the address leaves open is filled in. */
 export async function begin(): Promise<void> {
+  const found = await api.about();
+  about.set(host ? { ...found, atlas: null, reports: [] } : found); // a frame without an address reaches no other pages
+  if (found.token) return;
   const asked = api.methods();
   asked.catch(() => undefined);
-  const found = await api.about();
-  about.set(found);
-  if (found.token) return;
   const samples = found.samples.map((one) => ({ ...one, name: one.sample }));
   shelf.set([...samples, ...(await ownPictures())]);
   usual.model = found.first;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from tapetum.engines.scores import ClassScore, ModelScore, as_score, predicted_s
 from tapetum.models.opaque import unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
+from tapetum.progress import hidden, shown_as
 from tapetum.types import Attribution, Method, MethodError, Reduce, Status, TargetLike
 
 AT_IMAGE = "at_image"
@@ -47,9 +49,10 @@ def attributed(
     score = predicted_score(model, images) if predicted else _score(model, images, target, method)
     size = int(images.shape[-2]), int(images.shape[-1])
     layers = [None] if layer is None else named_layers(layer)
-    parts = [_at_layer(body, Request(score, images, given, method.laws), one) for one in layers]
-    plain = like is None and len(parts) == 1
-    made = parts[0] if plain else _joined(parts, profile(method.name, like), given.get("fuse", "mean"), size)
+    join = None if like is None and len(layers) == 1 else (profile(method.name, like), given.get("fuse", "mean"), size)
+    with nullcontext() if join is None else _shown(len(layers), *join):
+        parts = [_at_layer(body, Request(score, images, given, method.laws), one) for one in layers]
+    made = parts[0] if join is None else _joined(parts, *join)
     folded = model.frames is not None and made.values.shape[1] == images.shape[1]
     if model.frames is not None and not folded:
         note(f"this map is of all {model.frames} frames together")
@@ -114,6 +117,13 @@ def _joined(parts: Sequence[_Outcome], like: Profile, fuse: Literal["mean", "max
     note(f"{len(parts)} layers are fused by their {fuse}")
     raw = fused([by_largest(part.raw) for part in parts], fuse)
     return _Outcome(raw, through(like.after, fused(maps, fuse), size), None, ", ".join(str(one.layer) for one in parts))
+
+
+def _shown(n_layers: int, like: Profile, fuse: Literal["mean", "max"], size: tuple[int, int]) -> AbstractContextManager[None]:
+    """Returns a context in which watchers see maps so far as a library gives them; of several layers that are fused, none."""
+    if n_layers > 1:
+        return hidden()
+    return shown_as(lambda values, _: _joined([_Outcome(values, values, None, None)], like, fuse, size).values)
 
 
 # --- the outcome

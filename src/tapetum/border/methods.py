@@ -29,6 +29,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -42,6 +44,7 @@ from tapetum.border.renderings import rendered
 from tapetum.border.subjects import as_masks, border
 from tapetum.engines.scores import ModelScore
 from tapetum.notes import noting
+from tapetum.progress import hidden
 from tapetum.registry import add, check_parameters
 from tapetum.types import Attribution, FourQuestions, Kind, Method, MethodError, Reduce, Rendering, Scale, Takes
 
@@ -136,6 +139,9 @@ KINDS: Mapping[Kind, _Row] = {
 
 # --- one registration for all
 
+_inside: ContextVar[bool] = ContextVar("tapetum_inside", default=False)
+"""Whether a method runs: watchers see the results so far of the method that was called, not of those that it calls itself."""
+
 
 def register(
     kind: Kind,
@@ -159,12 +165,16 @@ def register(
         about = _placed(name, places, positional, keywords)
         like = profile(name, keywords["like"]).defaults if "like" in keywords else {}
         given = check_parameters(method, {**like, **keywords})
-        with noting() as said:
-            if "model" not in places:
-                return _with_notes(row.make(method, body, about, given, keywords), said)
-            with border(about["model"], about.get(subject), takes) as (network, ready):
-                about |= {"model": network, **({subject: ready} if subject else {})}
-                made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
+        inside = _inside.set(True)
+        try:
+            with noting() as said, hidden() if inside.old_value is True else nullcontext():
+                if "model" not in places:
+                    return _with_notes(row.make(method, body, about, given, keywords), said)
+                with border(about["model"], about.get(subject), takes) as (network, ready):
+                    about |= {"model": network, **({subject: ready} if subject else {})}
+                    made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
+        finally:
+            _inside.reset(inside)
         return _with_notes(made, said)
 
     vars(public)["__signature__"] = signature

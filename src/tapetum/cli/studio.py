@@ -28,7 +28,7 @@ def serve_studio(
     given = {choice.name: _given(choice) for choice in choices}
     with Server(given, host=host, port=port, atlas=atlas, reports=reports, address=address, embedders=embedders) as server:
         for name in given:
-            server.studio.networks.shelf(name)  # a wrong name is told now, and not to a visitor
+            server.studio.networks.model(name)  # a wrong name is told now, and not to a visitor
         server.studio.warm()
         say(server.address)
         sys.stdout.flush()

@@ -1,17 +1,40 @@
 """Resolves symbolic links in lessons and guides: `[Grad-CAM](api:grad_cam)`, `[...](bib:selvaraju2017gradcam)`,
-`[lesson 9](lesson:9)`, `[how to ...](howto:own-model)`. Each renderer decides where they lead."""
+`[lesson 9](lesson:9)`, `[how to ...](howto:own-model)`, `[this map](studio:mattered?methods=rise)` into a running studio. Each
+renderer decides where they lead."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, metadata
+from urllib.parse import parse_qsl, urljoin
 
 import tapetum
 from tapetum.course.scripts import lessons
+from tapetum.data.sources import PHOTOGRAPHS
 from tapetum.types import TapetumError
 
-_LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto):(?P<name>[^)\s]+)\)")
+_LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto|studio):(?P<name>[^)\s]+)\)")
+
+STUDIO = "http://127.0.0.1:7860/#/"
+"""Address of the page of `tapetum studio`, before its state."""
+
+
+def _state(text: str) -> str:
+    """Checks the state of a link into the studio: its tab, methods and photographs."""
+    tab, _, query = text.partition("?")
+    said = dict(parse_qsl(query))
+    known = {"tab": {"looks_for", "found", "mattered", "trust"}, "photograph": set(PHOTOGRAPHS),
+             "method": {method.name for method in tapetum.methods()}}  # fmt: skip
+    asked = [("tab", tab), *(("method", one) for one in _listed(said.get("methods")) + _listed(said.get("more")))]
+    for what, one in [*asked, *(("photograph", one) for one in _listed(said.get("pictures")))]:
+        if one not in known[what]:
+            raise TapetumError(f"studio:{text}: no {what} '{one}'")
+    return text
+
+
+def _listed(text: str | None) -> list[str]:
+    return text.split(",") if text else []
 
 
 def links(text: str) -> list[tuple[str, str]]:
@@ -25,7 +48,12 @@ def rewritten(text: str, write: Callable[[str, str, str], str]) -> str:
 
 
 def page_of(scheme: str, name: str) -> str:
-    """Returns the page and anchor that a symbolic link leads to, relative to the site; refuses unknown names."""
+    """Returns the page and anchor that a symbolic link leads to, relative to the site; refuses unknown names.
+
+    A link into the studio leads to a whole address: that of `tapetum studio` on this computer.
+    """
+    if scheme == "studio":
+        return STUDIO + _state(name)
     if scheme == "lesson":
         slugs = {str(one.number): one.slug for one in lessons()}
         if name not in slugs:
@@ -43,8 +71,15 @@ def page_of(scheme: str, name: str) -> str:
 
 
 def to_site(text: str, site: str | None) -> str:
-    """Replaces symbolic links by full addresses, for pages outside the site; by their plain text if `site` is None."""
-    return rewritten(text, lambda scheme, name, words: f"[{words}]({site}{page_of(scheme, name)})" if site else words)
+    """Replaces symbolic links by full addresses, for pages outside the site; by their plain text if `site` is None.
+
+    Links into the studio stay, wherever the site is.
+    """
+
+    def written(scheme: str, name: str, words: str) -> str:
+        return f"[{words}]({urljoin(site or '', page_of(scheme, name))})" if site or scheme == "studio" else words
+
+    return rewritten(text, written)
 
 
 def site_address() -> str | None:

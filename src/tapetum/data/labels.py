@@ -85,6 +85,12 @@ def find_label(labels: Sequence[str], text: str) -> int:
     raise TargetError(f"no label {quoted} among {len(labels)}; {_near(labels, wanted)}")
 
 
+def names_a_label(labels: Sequence[str], text: str) -> bool:
+    """Returns whether a text is a label or a part of one, without regard to case, underscores and spaces."""
+    wanted = _plain(text)
+    return bool(wanted) and any(wanted in _plain(label) for label in labels)
+
+
 def _plain(text: str) -> str:
     return " ".join(text.casefold().replace("_", " ").split())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.engines.memory import free_bytes
 from tapetum.engines.scores import ModelScore
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import report
+from tapetum.progress import SoFar, report
 from tapetum.types import Batch, MethodError
 
 T = TypeVar("T")
@@ -77,10 +77,18 @@ def over_images(
     return joined
 
 
-def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R], unit: str | None = None) -> Iterator[R]:
+def in_chunks(
+    items: Sequence[T],
+    size: int,
+    work: Callable[[Sequence[T]], R],
+    unit: str | None = None,
+    so_far: SoFar | None = None,
+    rows: Iterable[int] = (),
+) -> Iterator[R]:
     """Yields the results of `work` on chunks of at most `size` items; halves `size` and tries again if memory runs out.
 
-    With a `unit`, reports progress after the caller has handled each result.
+    With a `unit`, reports progress after the caller has handled each result; `so_far` makes the map of what it has handled, and
+    `rows` holds the rows of the method's result that it is of.
     """
     start = 0
     if unit is not None:
@@ -96,4 +104,4 @@ def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R], u
         yield result
         start = min(start + size, len(items))
         if unit is not None:
-            report(start, len(items), unit)
+            report(start, len(items), unit, None, so_far, rows)

@@ -6,7 +6,9 @@ through the network in small batches, while other libraries put all of them into
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import functools
+import operator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -16,7 +18,7 @@ from tapetum.engines.batching import batch_size, in_chunks, over_images
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import CHECK, RunningMean
-from tapetum.progress import track
+from tapetum.progress import SoFar, track
 from tapetum.types import Batch, LayerError, Score, TargetError
 from tapetum.types.refusals import NO_GRADIENT
 
@@ -76,11 +78,14 @@ def gradients_at(
     *,
     batch: Batch = "auto",
     stopped: Collection[int] = (),
+    so_far: SoFar | None = None,
+    rows: Iterable[int] = (),
 ) -> Iterator[tuple[int, int, Tensor]]:
     """Yields (row, k, d score / d point) for each of n images (row) and each point k, where points(row, k) is (c, h, w).
 
     Several points of several images share a batch; the result does not depend on the size of batches. The points of an image
     come in order. For a row that the caller adds to `stopped` meanwhile, no further points are computed or yielded.
+    so_far, rows: as of `in_chunks`.
     """
     # CHECK points of one image, then of the next: most batches hold one image, so an image that has stopped leaves few gaps
     starts = range(0, n_points, CHECK)
@@ -93,20 +98,10 @@ def gradients_at(
         stacked = torch.stack([points(row, k) for row, k in going])
         return going, _gradient(score.take([row for row, _ in going]), stacked)
 
-    for going, grads in in_chunks(jobs, batch_size(score.model, batch, gradients=True), work, "gradients"):
+    for going, grads in in_chunks(jobs, batch_size(score.model, batch, gradients=True), work, "gradients", so_far, rows):
         for (row, k), grad in zip(going, grads, strict=True):
             if row not in stopped:
                 yield row, k, grad
-
-
-def weighted_gradient(
-    score: ModelScore, n: int, points: Callable[[int, int], Tensor], weights: Sequence[float], *, batch: Batch = "auto"
-) -> Tensor:
-    """Returns sum_k weights[k] * d score / d points(row, k), (n, c, h, w): with suitable weights, the integral along a path."""
-    total = torch.stack([torch.zeros_like(points(row, 0)) for row in range(n)])
-    for row, k, grad in gradients_at(score, n, points, len(weights), batch=batch):
-        total[row] += weights[k] * grad
-    return total
 
 
 Term = Callable[[int, int, Tensor], Tensor]
@@ -116,6 +111,36 @@ Term = Callable[[int, int, Tensor], Tensor]
 def as_it_is(_row: int, _k: int, grad: Tensor) -> Tensor:
     """Returns the gradient unchanged, as the default term of a statistic."""
     return grad
+
+
+def weighted_gradient(
+    score: ModelScore,
+    n: int,
+    points: Callable[[int, int], Tensor],
+    weights: Sequence[float],
+    term: Term = as_it_is,
+    *,
+    shown: Callable[[int, Tensor], Tensor] | None = None,
+    batch: Batch = "auto",
+) -> Tensor:
+    """Returns sum_k weights[k] * d score / d points(row, k), (n, c, h, w): with suitable weights, the integral along a path.
+
+    shown: function of (row, sum) that returns the map of an image, for those who watch; the sum of the first points is scaled
+        to the weight of all. None: they see nothing.
+    """
+    total = torch.stack([torch.zeros_like(points(row, 0)) for row in range(n)])
+    done = dict[int, float]()
+    whole = functools.reduce(operator.add, weights, 0.0)  # in the order in which `done` adds them up
+
+    def so_far() -> Tensor:
+        assert shown is not None
+        return torch.stack([shown(row, total[row] * (whole / weight if weight else 1.0)) for row, weight in done.items()])
+
+    live = None if shown is None else so_far
+    for row, k, grad in gradients_at(score, n, points, len(weights), batch=batch, so_far=live, rows=done):
+        total[row] += weights[k] * term(row, k, grad)
+        done[row] = done.get(row, 0.0) + weights[k]
+    return total
 
 
 def sampled_gradients(
@@ -135,7 +160,13 @@ def sampled_gradients(
     """
     found = [statistic() for _ in range(n)]
     settled: set[int] = set()
-    for row, k, grad in gradients_at(score, n, points, n_points, batch=batch, stopped=settled):
+    begun: dict[int, None] = {}
+
+    def so_far() -> Tensor:
+        return torch.stack([found[row].value for row in begun])
+
+    for row, k, grad in gradients_at(score, n, points, n_points, batch=batch, stopped=settled, so_far=so_far, rows=begun):
+        begun[row] = None
         found[row].add(term(row, k, grad))
         if found[row].settled(tolerance):
             settled.add(row)
@@ -158,7 +189,7 @@ def gathered(
     def work(rows: Sequence[int]) -> Tensor:
         part, here = score.take(rows), start[rows[0] : rows[-1] + 1]
         grads, total = _gradient(part, here), torch.zeros_like(here)
-        for k in track(range(n_steps), n_steps, "steps"):
+        for k in track(range(n_steps), n_steps, "steps", so_far=total.clone, rows=rows):
             there = torch.stack([step(row, k, x, g) for row, x, g in zip(rows, here, grads, strict=True)])
             ahead = _gradient(part, there)
             total += (there - here) * (grads + ahead) / 2

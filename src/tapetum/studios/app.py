@@ -32,6 +32,8 @@ from tapetum.studios.studio import Studio
 from tapetum.types import TapetumError
 
 JSON = "application/json"
+PICTURES_AT_ONCE = 4
+"""Largest number of pictures that are decoded at a time, and half of those that are received; others wait."""
 SITE = Path(str(files("tapetum.studios").joinpath("site")))
 
 
@@ -46,15 +48,15 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": Refusal, "description": words}
     for code, words in (
         (400, "The request cannot be answered as it is."), (401, "The token is missing."), (403, "This is not allowed."),
-        (404, "There is no such thing."), (413, "Too much was sent."), (422, "A field is missing or wrong."),
-        (429, "Too many jobs wait already."),
+        (404, "There is no such thing."), (408, "The request did not arrive in time."), (413, "Too much was sent."),
+        (422, "A field is missing or wrong."), (429, "Too many jobs wait already."), (503, "Too many requests at a time."),
     )
 }  # fmt: skip
 ANSWERS = {200: {"description": "The result, or the events of its making.", "content": {JSON: {}, STREAM: {}}}, **REFUSALS}
 JobId = Annotated[str, InPath(pattern="^[0-9a-f]{16}$")]
 
 
-def application(studio: Studio, guard: Guard) -> FastAPI:
+def application(studio: Studio, guard: Guard) -> Guarded:
     """Returns the application of a studio, with its guard around it."""
 
     @asynccontextmanager
@@ -69,10 +71,9 @@ def application(studio: Studio, guard: Guard) -> FastAPI:
     _facts(app, studio, guard)
     _pictures(app, studio)
     _work(app, studio)
-    _site(app, studio)
+    _site(app, studio, guard)
     _refusing(app)
-    app.add_middleware(Guarded, guard=guard)
-    return app
+    return Guarded(app, guard)
 
 
 def _refusing(app: FastAPI) -> None:
@@ -89,13 +90,24 @@ def _refusing(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            return answer(422, "the question is not JSON", "RequestError")
         place = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         return answer(422, f"{shown(place) or 'the question'}: {shown(first['msg'])}", "RequestError")
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> JSONResponse:
-        text = {404: "there is no such address here; api/openapi.json lists all", 405: "this address takes other methods"}
+        if isinstance(error.__cause__, StudioError):  # the body was refused while it was read
+            return answer(error.__cause__.status, str(error.__cause__), type(error.__cause__).__name__)
+        text = {
+            400: "the question cannot be read as JSON", 404: "there is no such address here; api/openapi.json lists all",
+            405: "this address takes other methods",
+        }  # fmt: skip
         return answer(error.status_code, text.get(error.status_code, str(error.detail)), "HTTPException")
+
+    @app.exception_handler(Exception)
+    async def _(_: Request, error: Exception) -> JSONResponse:
+        return answer(500, f"the studio failed at this ({type(error).__name__}); it goes on with others", "Failure")
 
 
 # --- facts
@@ -107,11 +119,12 @@ def _facts(app: FastAPI, studio: Studio, guard: Guard) -> None:
         """Says what this studio is, with its limits, colours, sample pictures and networks."""
         if not guard.knows(request.headers):
             return {"version": version(), "token": True}
+        key = f"{guard.key}/" if guard.key else ""
         samples = [_picture(one) for one in (await run_in_threadpool(lambda: studio.pictures.samples)).values()]
         return {
             "version": version(), "token": False, "processor": processor(), "palette": colours(), "samples": samples,
             "first": studio.networks.first, "models": studio.networks.groups, "questions": QUESTIONS,
-            "atlas": "atlas/" if studio.atlas else None, "reports": studio.reports,
+            "atlas": f"atlas/{key}" if studio.atlas else None, "reports": studio.reports(key),
             "limits": {
                 "picture_bytes": MOST_BYTES, "picture_pixels": MOST_PIXELS, "pictures": OF_ONE, "waiting": MOST_OF_ONE,
                 "results_at_once": 6,
@@ -134,6 +147,8 @@ def _picture(one: Picture) -> dict[str, Any]:
 
 
 def _pictures(app: FastAPI, studio: Studio) -> None:
+    receiving, few = asyncio.Semaphore(2 * PICTURES_AT_ONCE), asyncio.Semaphore(PICTURES_AT_ONCE)
+
     @app.post(
         "/api/pictures",
         responses=REFUSALS,
@@ -141,23 +156,26 @@ def _pictures(app: FastAPI, studio: Studio) -> None:
             "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"format": "binary"}}}}
         },
     )
-    async def send(request: Request, name: Annotated[str, Query(max_length=200)] = "picture") -> dict[str, Any]:
+    async def send(request: Request, name: str = "picture") -> dict[str, Any]:
         """Keeps a picture, sent as the bytes of its file, and returns its id."""
-        async with asyncio.timeout(60):
+        owner, called = owner_of(request.headers, request.client), shown(name.replace("/", "_").replace("\\", "_"))
+        async with receiving:
             data = await request.body()
-        owner = owner_of(request.headers, request.client)
-        return _picture(
-            await run_in_threadpool(studio.pictures.add, owner, data, shown(name.replace("/", "_").replace("\\", "_")))
-        )
+            async with few:
+                return _picture(await run_in_threadpool(studio.pictures.add, owner, data, called))
 
     image = {200: {"content": {"image/webp": {}}, "description": "The picture, encoded anew."}}
 
     @app.get("/api/pictures/{picture}", responses={**image, **REFUSALS}, response_class=Response)
     async def picture(
-        picture: Annotated[PictureId, InPath()], side: Annotated[int, Query(ge=16, le=LONGEST_PX)] = 1200
+        picture: Annotated[PictureId, InPath()],
+        request: Request,
+        side: Annotated[int, Query(ge=16, le=LONGEST_PX)] = 1200,
     ) -> Response:
         """Returns a picture, its longer side at most `side` px."""
-        data = await run_in_threadpool(studio.pictures.encoded, picture, side)
+        one = studio.pictures.get(owner_of(request.headers, request.client), picture)
+        async with few:
+            data = await run_in_threadpool(studio.pictures.encoded, one, side)
         return Response(data, media_type="image/webp", headers={"Cache-Control": "private, max-age=3600"})
 
     seen = {200: {"content": {"image/png": {}}, "description": "The part that the network saw."}}
@@ -166,11 +184,16 @@ def _pictures(app: FastAPI, studio: Studio) -> None:
     async def crop(
         picture: Annotated[PictureId, InPath()],
         model: Annotated[str, Query(max_length=200)],
+        request: Request,
         weights: Literal["default", "random"] = "default",
     ) -> Response:
-        """Returns the part of a picture that a loaded network saw, at its own size."""
-        data = await run_in_threadpool(studio.seen, picture, model, weights)
-        return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+        """Returns the part of a picture that a network saw, at its own size."""
+        owner = owner_of(request.headers, request.client)
+        async with few:
+            found = await run_in_threadpool(studio.seen_job, owner, picture, model, weights)
+        if isinstance(found, Job):
+            return await _waited(request, studio, found, "image/png")
+        return Response(found, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
 
 # --- work
@@ -256,10 +279,11 @@ async def _waited(request: Request, studio: Studio, job: Job, kind: str) -> Resp
 # --- the page
 
 
-def _site(app: FastAPI, studio: Studio) -> None:
+def _site(app: FastAPI, studio: Studio, guard: Guard) -> None:
     @app.get("/{path:path}", include_in_schema=False)
     async def file(path: str, request: Request) -> Response:
-        found = await run_in_threadpool(studio.file, path, SITE)
+        known = guard.keyless(path)
+        found = None if known is None else await run_in_threadpool(studio.file, known, SITE)
         if found is None:
             raise NoSuchPicture("there is no such file here; the studio's page is at its root")
         data, kind, etag, headers = found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -18,13 +19,15 @@ from tapetum.families.verdicts import judge
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import Parameter
 from tapetum.studios.describing import MOST, Askable, askable
-from tapetum.studios.pictures import Picture
+from tapetum.studios.pictures import OfOne, Picture
 from tapetum.studios.refusals import NotPlain
 from tapetum.studios.results import Results
 from tapetum.types import Attribution, MethodError
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Words = Annotated[str, Field(min_length=1, max_length=300)]
+LARGEST = 2**53
+"""Largest whole number of any parameter: up to it, each is also a float."""
 PictureId = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -82,7 +85,7 @@ class Asked:
     maps: tuple[tuple[Askable, Mapping[str, Any]], ...]
 
     @classmethod
-    def of(cls, body: RunBody, pictures: Mapping[str, Picture] | Any) -> Asked:
+    def of(cls, body: RunBody, pictures: OfOne) -> Asked:
         """Checks a request as far as that is possible without the network."""
         method = askable(body.method)
         maps = tuple((_map_method(one.method), _keywords(askable(one.method), one.parameters, pictures)) for one in body.maps)
@@ -158,19 +161,19 @@ class Asked:
     # --- keys
 
     def key(self, model: VisionModel) -> str:
-        """Identifies the numbers: equal keys have equal results."""
+        """Identifies the answer: the numbers, and the names of the files that its code shows."""
         maps = [(method.name, one.target, keywords) for (method, keywords), one in zip(self.maps, self.body.maps, strict=True)]
         what = (self.method.name, self.body.units, self.body.target, self.keywords, maps)
-        return _key(what, [one.id for one in self.pictures], model)
+        return _key(what, self.pictures, model)
 
     def map_key(self, i: int, model: VisionModel) -> str:
         """The key that map i has when it is asked for alone."""
         (method, keywords), one = self.maps[i], self.body.maps[i]
-        return _key((method.name, [], one.target, keywords, []), [one.id for one in self.pictures], model)
+        return _key((method.name, [], one.target, keywords, []), self.pictures, model)
 
 
-def _key(what: Any, pictures: Sequence[str], model: VisionModel) -> str:
-    facts = [what, pictures, network_and_versions(model), model.name]
+def _key(what: Any, pictures: Sequence[Picture], model: VisionModel) -> str:
+    facts = [what, [(one.id, one.name) for one in pictures], network_and_versions(model), model.name]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
@@ -184,7 +187,7 @@ def _map_method(name: str) -> Askable:
 # --- values
 
 
-def _keywords(method: Askable, given: Mapping[str, Any], pictures: Mapping[str, Picture] | Any) -> dict[str, Any]:
+def _keywords(method: Askable, given: Mapping[str, Any], pictures: OfOne) -> dict[str, Any]:
     """Returns keywords as Python takes them; refuses unknown ones, and values beyond a studio's limits."""
     own = {one.name: one for one in method.own}
     unknown = [name for name in given if name not in own]
@@ -193,7 +196,7 @@ def _keywords(method: Askable, given: Mapping[str, Any], pictures: Mapping[str, 
     return {name: _value(method, own[name], value, pictures) for name, value in given.items()}
 
 
-def _value(method: Askable, parameter: Parameter, value: Any, pictures: Mapping[str, Picture] | Any) -> Any:
+def _value(method: Askable, parameter: Parameter, value: Any, pictures: OfOne) -> Any:
     if isinstance(value, OfPicture):
         if parameter.name != "style":
             raise MethodError(f"{method.name}: {parameter.name} is no picture")
@@ -201,19 +204,18 @@ def _value(method: Askable, parameter: Parameter, value: Any, pictures: Mapping[
     if parameter.name == "style":
         raise MethodError(f'{method.name}: style is a picture that was sent, {{"picture": id}}')
     found = as_value(parameter, value)
-    most = MOST.get(parameter.name)
-    numbers = _numbers_in(found)
-    if most is not None and any(abs(one) > most for one in numbers):
+    most = MOST.get(parameter.name, LARGEST)
+    if any(abs(one) > most for one in _numbers_in(found) if parameter.name in MOST or isinstance(one, int)):
         raise MethodError(f"{method.name}: {parameter.name} is at most {most} in a studio; from Python there is no such limit")
     return found
 
 
-def _numbers_in(value: Any) -> list[float]:
-    """Returns the numbers in a value, also those of a size such as "96x160"."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return [float(value)]
+def _numbers_in(value: Any) -> list[int | float]:
+    """Returns the numbers in a value, also those of a size such as "96x160", in any form that Python reads ("9_000")."""
+    if isinstance(value, (int, float)):
+        return [value]
     if isinstance(value, str):
-        return [float(part) for part in value.lower().replace("×", "x").split("x") if part.strip().isdecimal()]
+        return [int(digits) for digits in re.findall(r"\d+", value.replace("_", ""))]
     return [one for part in value for one in _numbers_in(part)] if isinstance(value, (list, tuple)) else []
 
 

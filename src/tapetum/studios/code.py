@@ -99,5 +99,5 @@ def _options(parameters: Mapping[str, Any]) -> list[str]:
 
 def _shell_file(one: Picture) -> str:
     if not one.sample:
-        return shlex.quote(one.name)
+        return shlex.quote(f"./{one.name}" if one.name.startswith("-") else one.name)
     return f"\"$(python -c 'import skimage; print(skimage.data_dir)')/{one.name}\""

@@ -16,7 +16,7 @@ from tapetum.families.inspections import predict
 from tapetum.families.verdicts import judge
 from tapetum.figures.overlay import COVER
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL
-from tapetum.registry import NEEDED, Parameter, keywords, lookup, methods
+from tapetum.registry import NEEDED, Parameter, keywords, live, lookup, methods
 from tapetum.types import FourQuestions, MethodError, Range, Reduce, Takes
 
 HIDDEN = frozenset({"generator", "batch", "frames", "others", "method", "parameters", "run", "progress"})
@@ -26,6 +26,7 @@ MOST = {
     "size": 512, "n_steps": 2048, "n_samples": 2000, "n_masks": 16_000, "diversity": 9, "k": 4096, "longest_px": 1024,
     "n_segments": 1000, "n_views": 32, "n_images": 16, "n_designs": 512, "n_groups": 32, "crop_px": 1024, "seeds": 32,
     "steps": 64, "n": 64, "side": 1024, "candidates": 100, "n_octaves": 12, "cells": 64, "n_sizes": 64, "bins": 1000,
+    "seed": 2**31 - 1,
 }  # fmt: skip
 """Largest values in a studio, where several people share one machine; Python and the command line have none of these limits."""
 
@@ -48,6 +49,11 @@ class Askable:
     summary: str
     cite: str | None = None
     reduce: Reduce = "sum"
+
+    @property
+    def live(self) -> bool:
+        """Whether its pictures or maps can be watched while they are made."""
+        return self.name not in _BESIDE and live(lookup(self.name))
 
     @property
     def takes_target(self) -> bool:
@@ -103,7 +109,7 @@ def _described(one: Askable) -> dict[str, Any]:
         "question": one.question,
         "takes": one.takes,
         "target": one.takes_target,
-        "live": one.kind == "rendering" or any(p.name in ("n_samples", "n_masks") for p in one.own),
+        "live": one.live,
         "summary": one.summary,
         "help": _text(one.function),
         "cite": one.cite,
@@ -139,14 +145,21 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 
 @cache
 def _lessons() -> dict[str, dict[str, Any]]:
-    """Returns {method: the first lesson that links to it}."""
+    """Returns {method: the first lesson that links to it}, with the address of its page."""
     from tapetum.course.scripts import lessons
 
     found: dict[str, dict[str, Any]] = {}
     for one in lessons():
         for name in re.findall(r"\(api:(\w+)\)", " ".join(cell.text for cell in one.cells)):
-            found.setdefault(name, {"number": one.number, "title": one.title})
+            found.setdefault(name, {"number": one.number, "title": one.title, "address": _page(one.number)})
     return found
+
+
+def _page(lesson: int) -> str | None:
+    from tapetum.course.links import page_of, site_address
+
+    site = site_address()
+    return None if site is None else site + page_of("lesson", str(lesson))
 
 
 def colours() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import re
@@ -14,11 +15,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tapetum.studios.pictures import MOST_BYTES
-from tapetum.studios.refusals import NotAllowed, NoToken, StudioError, TooLarge
+from tapetum.studios.refusals import NotAllowed, NoToken, Overrun, StudioError, TooLarge, TooSlow
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 JSON_BYTES = 100_000
 """Largest size in bytes of a question."""
+JSON_S, PICTURE_S, SEND_S = 20.0, 120.0, 300.0
+"""Seconds within which a question or a picture arrives, and a part of an answer is taken."""
+AT_ONCE = 128
+"""Largest number of requests that are answered at a time."""
 CLIENT = re.compile(r"[A-Za-z0-9_-]{16,64}")
 NEEDS_NO_TOKEN = ("api/about",)
 
@@ -29,12 +34,32 @@ class Guard:
 
     hosts     names in a Host header under which it answers; empty: any
     token     secret that requests carry, or None
+    public    address under which a proxy shows the studio, or None
     embedders origins of pages that may show the studio in a frame, beside this computer's own
     """
 
     hosts: frozenset[str]
     token: str | None = None
+    public: str | None = None
     embedders: Sequence[str] = ()
+
+    @property
+    def prefix(self) -> str:
+        """Path of the public address, such as "/user/me/proxy/7860", which not every proxy takes away."""
+        return "" if self.public is None else urlsplit(self.public).path.rstrip("/")
+
+    @property
+    def key(self) -> str:
+        """Part of the addresses of reports and an atlas, whose pages cannot send the token; "" where none is needed."""
+        return "" if self.token is None else hmac.digest(self.token.encode(), b"files", "sha256").hex()[:32]
+
+    def keyless(self, path: str) -> str | None:
+        """Returns the path of a file without the key; None if it needs the key and does not have it."""
+        first, _, rest = path.partition("/")
+        if self.token is None or first not in ("atlas", "reports"):
+            return path
+        given, _, rest = rest.partition("/")
+        return f"{first}/{rest}" if hmac.compare_digest(given.encode(), self.key.encode()) else None
 
     def headers(self) -> dict[str, str]:
         """Headers of every answer: nothing from elsewhere is loaded, run or sent."""
@@ -60,19 +85,28 @@ class Guard:
             raise NotAllowed("this studio answers under its own address only; --address says under which others it is shown")
         if not path.startswith("api/"):
             return
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != host):
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none") or not self._is_ours(headers):
             raise NotAllowed("only the studio's own page may ask")
         if self.token is not None and path not in NEEDS_NO_TOKEN and not self.knows(headers):
             raise NoToken("this studio asks for its token: open the whole address that it printed when it started")
-        if method == "POST" and path != "api/pictures" and int(headers.get("content-length", "0") or 0):
+        if method == "POST" and path != "api/pictures" and _has_body(headers):
             kind = headers.get("content-type", "").partition(";")[0].strip()
             if kind != "application/json":
                 raise NotAllowed("questions are sent as application/json")
 
+    def _is_ours(self, headers: Headers) -> bool:
+        """Whether a request comes from the studio's own page, as far as the browser says."""
+        places = {headers.get("host", "")} | ({urlsplit(self.public).netloc} if self.public else set())
+        origin = headers.get("origin")
+        return origin is None or origin.partition("://")[2] in places
+
     def knows(self, headers: Headers) -> bool:
         given = headers.get("authorization", "").removeprefix("Bearer ")
         return self.token is None or hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def _has_body(headers: Headers) -> bool:
+    return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
 def owner_of(headers: Headers, client: Any) -> str:
@@ -86,6 +120,7 @@ class Guarded:
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self.app, self.guard = app, guard
+        self._answering = 0
         self._headers = [(name.lower().encode(), value.encode()) for name, value in guard.headers().items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,22 +133,53 @@ class Guarded:
             if message["type"] == "http.response.start":
                 begun = True
                 own = {name for name, _ in message.get("headers", [])}
+                if message["status"] in (TooSlow.status, TooLarge.status) and b"connection" not in own:
+                    end = b"connection", b"close"  # the rest of the body is not waited for
+                    message = {**message, "headers": [*message["headers"], end]}
                 added = [pair for pair in self._headers if pair[0] not in own]
                 message = {**message, "headers": [*message.get("headers", []), *added]}
-            await send(message)
+            async with asyncio.timeout(SEND_S):
+                await send(message)
 
-        headers, path = Headers(scope=scope), path_of(scope)
-        most = MOST_BYTES if path == "api/pictures" else JSON_BYTES
+        below = _below(scope, self.guard.prefix)
+        if below is None:
+            return await _lead(sent, self.guard.prefix)
+        scope, headers = below, Headers(scope=scope)
+        path = path_of(scope)
+        most, within_s = (MOST_BYTES, PICTURE_S) if path == "api/pictures" else (JSON_BYTES, JSON_S)
+        self._answering += 1
         try:
+            if self._answering > AT_ONCE:
+                raise Overrun(f"{AT_ONCE} requests are being answered already; try again in a moment")
             self.guard.check(scope["method"], path, headers)
             length = headers.get("content-length")
             if length is not None and (not length.isdigit() or int(length) > most):
                 raise TooLarge(_too_large(most))
-            await self.app(scope, _limited(receive, most), sent)
+            await self.app(scope, _limited(receive, most, within_s), sent)
         except StudioError as error:
             if begun:
                 raise
             await _refuse(sent, error)
+        except TimeoutError:
+            if not begun:
+                raise  # else the client does not take its answer: the connection is closed
+        finally:
+            self._answering -= 1
+
+
+def _below(scope: Scope, prefix: str) -> Scope | None:
+    """Returns a request as it is without the prefix of a proxy that left it there; None where only the last "/" is missing."""
+    path = scope["path"]
+    if prefix and path == prefix:
+        return None
+    return {**scope, "path": path.removeprefix(prefix)} if prefix and path.startswith(f"{prefix}/") else scope
+
+
+async def _lead(send: Send, prefix: str) -> None:
+    """Leads to the page, whose relative addresses need the "/" at the end."""
+    place = (b"location", f"{prefix.rpartition('/')[2]}/".encode())
+    await send({"type": "http.response.start", "status": 307, "headers": [place, (b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def path_of(scope: Scope) -> str:
@@ -126,12 +192,20 @@ def _too_large(most: int) -> str:
     return f"{what} has at most {most / 1e6:g} MB; send a smaller one"
 
 
-def _limited(receive: Receive, most: int) -> Receive:
-    total = 0
+def _limited(receive: Receive, most: int, within_s: float) -> Receive:
+    """Returns `receive` for a body of at most `most` bytes that arrives within `within_s` seconds."""
+    total, until, there = 0, asyncio.get_running_loop().time() + within_s, False
 
     async def limited() -> Message:
-        nonlocal total
-        message = await receive()
+        nonlocal total, there
+        if there:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError as error:
+            raise TooSlow(f"the request did not arrive within {within_s:g} s; send it again") from error
+        there = not message.get("more_body", False)
         total += len(message.get("body", b""))
         if total > most:
             raise TooLarge(_too_large(most))

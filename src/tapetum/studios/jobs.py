@@ -6,7 +6,8 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -21,8 +22,10 @@ State = Literal["waiting", "running", "paused", "ended"]
 
 MOST_WAITING, MOST_OF_ONE = 64, 12
 """Largest number of jobs at a time, of all clients and of one."""
-MOST_PAUSED, PAUSED_S = 4, 900.0
-"""Largest number of one client's paused jobs, and seconds after which a paused job is stopped."""
+MOST_PAUSED, MOST_PAUSED_OF_ALL, PAUSED_S = 4, 16, 900.0
+"""Largest number of paused jobs of one client and of all, and seconds after which a paused job is stopped."""
+CLOSE_S = 30.0
+"""Seconds in which all jobs end when the studio is closed."""
 TELL_S = 0.1
 """Least seconds between two reports of progress."""
 
@@ -33,26 +36,34 @@ class Job:
     """One piece of work in a thread of its own.
 
     owner   the client that asked
-    key     identifies the work: a second client that asks the same listens to the same job
+    key     identifies the work: where its owner asks the same again, the answer is that of the same job
     work    computes the answer, as JSON; it may `tell` events and has to call `check` where it reports no progress
     shows   makes the event of a progress report's pictures, called at most every `every_s` seconds; None: no pictures
     """
 
     def __init__(self, owner: str, key: str, rank: int, work: Callable[[Job], bytes]) -> None:
         self.id, self.owner, self.key, self.work = secrets.token_hex(8), owner, key, work
-        self.state: State = "waiting"
         self.shows: Callable[[Progress], Event | None] | None = None
-        self.every_s = 0.25
+        self.every_s, self.paused_s = 0.25, PAUSED_S
         self.stopped = False
-        self._turns: Turns | None = None
-        self._pause = threading.Event()
         self.place = Place(owner, rank, self._begin)
         self.listeners: list[Listener] = []
         self.thread: threading.Thread | None = None
         self.ended = threading.Event()
+        self._turns: Turns | None = None
+        self._free, self._aside, self._why = threading.Event(), False, ""
         self._told = self._shown = self._started = 0.0
         self._away = 0.0
         self._lock = threading.Lock()
+        self._free.set()
+
+    @property
+    def state(self) -> State:
+        if self.ended.is_set():
+            return "ended"
+        if not self._free.is_set():
+            return "paused"
+        return "waiting" if self.thread is None else "running"
 
     # --- its life, from other threads
 
@@ -60,27 +71,32 @@ class Job:
         self._turns = turns
         turns.wait(self.place)
 
+    def follow(self, listener: Listener) -> bool:
+        """Gives all further events to a listener; returns False if the last one was told already."""
+        with self._lock:
+            if not self.ended.is_set():
+                self.listeners.append(listener)
+            return not self.ended.is_set()
+
     def stop(self) -> None:
         """Stops the work at its next report; a job without a thread ends at once."""
         with self._lock:
             self.stopped = True
-            never = self.thread is None
-        self.place.go.set()
-        self._pause.set()
-        if never and self._turns is not None:
-            self._turns.leave(self.place)
+            self._free.set()
+            begun = self.thread is not None
+        self.place.go.set()  # after `stopped`, at which a thread looks before it waits
+        if not begun and self._turns is not None:
+            self._turns.leave(self.place)  # from here on no thread is begun
             if self.thread is None:
-                self._end(Event("stopped", {"message": "stopped before it began"}))
+                self._end(Event("stopped", {"message": "stopped before it began", "kind": "Cancelled"}))
 
     def pause(self) -> None:
-        if self.state in ("waiting", "running"):
-            self._pause.clear()
-            self.state = "paused"
+        with self._lock:
+            if not self.stopped and not self.ended.is_set():
+                self._free.clear()
 
     def go_on(self) -> None:
-        if self.state == "paused":
-            self.state = "running"
-            self._pause.set()
+        self._free.set()
 
     def tell(self, name: str, data: Mapping[str, Any] | bytes) -> None:
         for listener in tuple(self.listeners):
@@ -93,13 +109,26 @@ class Job:
         if self.stopped:
             raise Cancelled("stopped")
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Gives the turn to others inside the block, whose work waits for something, such as a download; it is not paused."""
+        assert self._turns is not None
+        self._turns.leave(self.place)
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
+        self._turns.wait(self.place)
+        self._await_turn()
+        self.check()
+
     def _begin(self) -> None:
         with self._lock:
             self.thread = threading.Thread(target=self._run, name=f"tapetum-studio-{self.id}", daemon=True)
-        self.thread.start()
+            self.thread.start()
 
     def _run(self) -> None:
-        self.state = "running" if self.state == "waiting" else self.state
         self._started = time.monotonic()
         try:
             with watching(self._watch):
@@ -107,7 +136,7 @@ class Job:
                 self.check()
                 answer = Event("result", self.work(self))
         except Cancelled as error:
-            answer = Event("stopped", {"message": str(error)})
+            answer = Event("stopped", {"message": self._why or str(error), "kind": "Cancelled"})
         except TapetumError as error:
             answer = Event("refused", {"message": str(error), "kind": type(error).__name__})
         except (torch.OutOfMemoryError, MemoryError):
@@ -123,9 +152,11 @@ class Job:
         self._end(answer)
 
     def _end(self, answer: Event) -> None:
-        self.state = "ended"
+        with self._lock:
+            if self.ended.is_set():
+                return
+            self.ended.set()
         self.tell(answer.name, answer.data)
-        self.ended.set()
 
     def _watch(self, event: Progress) -> bool:
         """Follows the work: reports progress and pictures, and stands still while the job is paused or has no turn."""
@@ -149,26 +180,32 @@ class Job:
 
     def _stand_still(self) -> None:
         """Waits while the job is paused, and where others come first."""
+        if self._aside:
+            return
         assert self._turns is not None
         before = time.monotonic()
-        if self.state == "paused" and not self.stopped:
+        if self.state != "paused" and self._turns.hand_over(self.place):
+            self._await_turn()
+        while self.state == "paused" and not self.stopped:
             self._turns.leave(self.place)
             self.tell("progress", {"paused": True})
-            if not self._pause.wait(PAUSED_S):
-                self.stopped = True
-            if not self.stopped:
-                self._turns.wait(self.place)
-                self.place.go.wait()
-        elif self._turns.hand_over(self.place):
-            self.place.go.wait()
+            if not self._free.wait(self.paused_s):
+                self._why = f"stopped, since it was paused for {self.paused_s / 60:.2g} minutes"
+                self.stop()
+            self._turns.wait(self.place)
+            self._await_turn()
         self._away += time.monotonic() - before
+
+    def _await_turn(self) -> None:
+        if not self.stopped:
+            self.place.go.wait()
 
 
 class Jobs:
     """All jobs of a studio, with limits for all and for each client."""
 
-    def __init__(self, slots: int) -> None:
-        self.turns = Turns(slots)
+    def __init__(self, slots: int, paused_s: float = PAUSED_S) -> None:
+        self.turns, self.paused_s = Turns(slots), paused_s
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -178,23 +215,25 @@ class Jobs:
         listener = Listener()
         with self._lock:
             self._forget()
-            same = next((one for one in self._jobs.values() if one.key == job.key and not one.stopped), None)
-            if same is not None and same.state != "paused":
-                same.listeners.append(listener)
-                if not same.ended.is_set():
-                    return same, listener
-                same.listeners.remove(listener)
+            same = (one for one in self._jobs.values() if (one.owner, one.key) == (job.owner, job.key))
+            found = next((one for one in same if not one.stopped and one.state != "paused" and one.follow(listener)), None)
+            if found is not None:
+                return found, listener
             self._check(job.owner)
-            self._jobs[job.id] = job
-            job.listeners.append(listener)
-        job.start(self.turns)
-        listener.give(Event("queued", {"job": job.id, "before": self.turns.before(job.place)}))
+            job.follow(listener)
+            listener.give(Event("queued", {"job": job.id, "before": self.turns.before(job.place)}))
+            self._start(job)
         return job, listener
 
     def begin(self, job: Job) -> None:
         """Starts a job that goes on without a listener."""
         with self._lock:
-            self._jobs[job.id] = job
+            if not self._closed:
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        job.paused_s = self.paused_s
+        self._jobs[job.id] = job
         job.start(self.turns)
 
     def leave(self, job: Job, listener: Listener) -> None:
@@ -203,25 +242,27 @@ class Jobs:
             if listener in job.listeners:
                 job.listeners.remove(listener)
             alone = not job.listeners
-            if alone:
-                self._jobs.pop(job.id, None)
         if alone and not job.ended.is_set():
-            job.stop()
+            job.stop()  # it counts until its thread has ended
+        with self._lock:
+            self._forget()
 
     def of(self, owner: str, name: str) -> Job:
         """Returns a client's own job."""
         with self._lock:
             job = self._jobs.get(name)
-        if job is None or job.owner != owner:
+        if job is None or job.owner != owner or job.ended.is_set():
             raise NoSuchJob("there is no such job; it has ended, or another client began it")
         return job
 
     def pause(self, job: Job) -> None:
         with self._lock:
-            paused = sum(one.state == "paused" and one.owner == job.owner for one in self._jobs.values())
-        if paused >= MOST_PAUSED:
-            raise Busy(f"{MOST_PAUSED} jobs are paused already; continue one or stop it")
-        job.pause()
+            paused = [one.owner for one in self._jobs.values() if one.state == "paused" and one is not job]
+            if paused.count(job.owner) >= MOST_PAUSED:
+                raise Busy(f"{MOST_PAUSED} of your jobs are paused already; continue one or stop it")
+            if len(paused) >= MOST_PAUSED_OF_ALL:
+                raise Busy(f"{MOST_PAUSED_OF_ALL} jobs of all visitors are paused already; stop this one, or let it go on")
+            job.pause()
 
     def close(self) -> None:
         """Stops all jobs and waits for their threads."""
@@ -230,9 +271,10 @@ class Jobs:
             jobs = list(self._jobs.values())
         for job in jobs:
             job.stop()
+        until = time.monotonic() + CLOSE_S
         for job in jobs:
             if job.thread is not None:
-                job.thread.join(30)
+                job.thread.join(max(0.0, until - time.monotonic()))
 
     def __len__(self) -> int:
         with self._lock:

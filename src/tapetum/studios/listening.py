@@ -51,7 +51,8 @@ class Listener:
         """Yields events up to the one that ends the job; None after `ALIVE_S` seconds without any."""
         while True:
             try:
-                await asyncio.wait_for(self._ready.wait(), ALIVE_S)
+                async with asyncio.timeout(ALIVE_S):  # wait_for of Python 3.11 may lose a cancellation
+                    await self._ready.wait()
             except TimeoutError:
                 yield None
                 continue

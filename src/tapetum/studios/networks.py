@@ -1,7 +1,7 @@
-"""Networks of the studio: which names may be asked for, and a replica for each job.
+"""Networks of the studio: which names may be asked for, and which of them are loaded.
 
 Names come from the command line, or are those of the zoo: a client can choose among them and nothing else, since a name such
-as "file.py:factory" would run code.
+as "file.py:factory" would run code. Jobs share a network: each thread looks into it through a replica of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tapetum.types import TapetumError
 
 MOST = 4
 """Largest number of networks that are held at a time; the one that was not used for longest goes first."""
-FREE = 3
-"""Replicas of a network that are kept for further jobs."""
+MOST_LOADING, LOOK_S = 2, 0.1
+"""Number of networks that are loaded at a time, and seconds between two looks whether one that waits was stopped."""
 USUAL = "efficientnet_lite0"
 WEIGHTS = ("default", "random")
 YOURS = "yours"
@@ -43,28 +43,6 @@ class Given:
     words: tuple[str, ...] | None = None
 
 
-class Shelf:
-    """One loaded network with replicas, each of which one job has at a time."""
-
-    def __init__(self, model: VisionModel) -> None:
-        self.model = model
-        self._free = [model]
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def lent(self) -> Iterator[VisionModel]:
-        """Lends a replica: several jobs look into the same weights without meeting."""
-        with self._lock:
-            one = self._free.pop() if self._free else None
-        one = one or self.model.around(self.model.module, self.model.name)
-        try:
-            yield one
-        finally:
-            with self._lock:
-                if len(self._free) < FREE:
-                    self._free.append(one)
-
-
 class Networks:
     """Loads networks when they are asked for.
 
@@ -73,9 +51,9 @@ class Networks:
 
     def __init__(self, given: Mapping[str, Given]) -> None:
         self._given = dict(given)
-        self._shelves: OrderedDict[tuple[str, str], Shelf] = OrderedDict()
+        self._models: OrderedDict[tuple[str, str], VisionModel] = OrderedDict()
         self._loading: dict[tuple[str, str], threading.Lock] = {}
-        self._lock = threading.Lock()
+        self._lock, self._loads = threading.Lock(), threading.BoundedSemaphore(MOST_LOADING)
         self.groups = self._groups()
         self._names = set(itertools.chain.from_iterable(self.groups.values()))
 
@@ -89,23 +67,22 @@ class Networks:
     def first(self) -> str:
         return next(iter(self._given), USUAL)
 
-    def shelf(self, name: str, weights: str = "default") -> Shelf:
-        """Returns a network's shelf; loads it if it is not there."""
+    def model(self, name: str, weights: str = "default", check: Callable[[], object] = lambda: None) -> VisionModel:
+        """Returns a network; loads it if it is not there. `check` is called while others load, and may raise."""
         self.check(name, weights)
         key = name, weights
         with self._lock:
             alone = self._loading.setdefault(key, threading.Lock())
-        with alone:
+        with _held(alone, check):
+            if (found := self.there(name, weights)) is not None:
+                return found
+            with _held(self._loads, check):
+                model = self._given[name].load() if name in self._given else loaded(name, weights, {})
             with self._lock:
-                if key in self._shelves:
-                    self._shelves.move_to_end(key)
-                    return self._shelves[key]
-            shelf = Shelf(self._given[name].load() if name in self._given else loaded(name, weights, {}))
-            with self._lock:
-                self._shelves[key] = shelf
-                while len(self._shelves) > MOST:
-                    self._shelves.popitem(last=False)
-            return shelf
+                self._models[key] = model
+                while len(self._models) > MOST:
+                    self._models.popitem(last=False)
+            return model
 
     def check(self, name: str, weights: str) -> None:
         """Refuses names and weights that cannot be chosen."""
@@ -123,10 +100,23 @@ class Networks:
         words = model if weights == "default" else (*model, "--weights", weights)
         return Given(lambda: loaded(name, weights, {}), f"tp.load({name!r}{more})", words)
 
-    def there(self, name: str, weights: str) -> Shelf | None:
-        """Returns a network's shelf if it is loaded."""
+    def there(self, name: str, weights: str) -> VisionModel | None:
+        """Returns a network if it is loaded."""
         with self._lock:
-            return self._shelves.get((name, weights))
+            if (name, weights) in self._models:
+                self._models.move_to_end((name, weights))
+            return self._models.get((name, weights))
+
+
+@contextmanager
+def _held(lock: threading.Lock | threading.BoundedSemaphore, check: Callable[[], object]) -> Iterator[None]:
+    """Holds a lock inside the block; looks while waiting for it whether the work was stopped."""
+    while not lock.acquire(timeout=LOOK_S):
+        check()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def facts_of(name: str, weights: str, model: VisionModel) -> dict[str, Any]:

@@ -55,11 +55,14 @@ class Picture:
 
 
 class Pictures:
-    """The packaged photographs, and the pictures of all clients, by their ids."""
+    """The packaged photographs, and the pictures of each client, by their ids: what one sends changes nothing for others.
+
+    decoding  held while a picture is decoded, since one of 30 million pixels needs some hundred MB
+    """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, tuple[str, Picture]] = OrderedDict()
-        self._lock, self._decoding = threading.Lock(), threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], Picture] = OrderedDict()
+        self._lock, self.decoding = threading.Lock(), threading.Lock()
 
     @cached_property
     def samples(self) -> dict[str, Picture]:
@@ -72,44 +75,58 @@ class Pictures:
         if one.id in self.samples:
             return self.samples[one.id]
         with self._lock:
-            self._kept.pop(one.id, None)
-            self._kept[one.id] = owner, one
+            self._kept.pop((owner, one.id), None)
+            self._kept[owner, one.id] = one
             self._let_go(owner)
         return one
 
-    def __getitem__(self, name: str) -> Picture:
+    def of(self, owner: str) -> OfOne:
+        return OfOne(self, owner)
+
+    def get(self, owner: str, name: str) -> Picture:
+        """Returns a picture that this client sent, or a sample, by its id."""
         with self._lock:
-            if name in self._kept:
-                self._kept.move_to_end(name)
-                return self._kept[name][1]
+            if (owner, name) in self._kept:
+                self._kept.move_to_end((owner, name))
+                return self._kept[owner, name]
         if name in self.samples:
             return self.samples[name]
         raise NoSuchPicture("the studio does not have this picture any more; send it again")
 
-    def encoded(self, name: str, side: int) -> bytes:
+    def encoded(self, picture: Picture, side: int) -> bytes:
         """Returns a picture as WebP, its longer side at most `side` px."""
-        with self.opened(self[name]) as pixels:
+        with self.opened(picture) as pixels:
             return webp(to_uint8(thumbnail(pixels, side)), QUALITY)
 
     @contextmanager
     def opened(self, picture: Picture) -> Iterator[Strips]:
         """Opens a picture's pixels; one at a time, to limit memory."""
-        with self._decoding, strips_of(picture.data, most=MOST_PIXELS, name=picture.name) as pixels:
+        with self.decoding, strips_of(picture.data, most=MOST_PIXELS, name=picture.name) as pixels:
             yield pixels
 
     def _read(self, data: bytes, name: str, sample: str | None = None) -> Picture:
         if data.startswith(b"\x93NUMPY"):
             raise ImageError(f"{name}: an array, not a picture; send a PNG, JPEG or WebP file")
-        with self._decoding, strips_of(data, most=MOST_PIXELS, name=name) as pixels:
+        with self.decoding, strips_of(data, most=MOST_PIXELS, name=name) as pixels:
             height, width = map(int, pixels.shape[-2:])
             small = webp(to_uint8(thumbnail(pixels, THUMB_PX)), QUALITY)
         return Picture(hashlib.sha256(data).hexdigest(), name, data, height, width, small, sample)
 
     def _let_go(self, owner: str) -> None:
-        owned = Counter(one for one, _ in self._kept.values())
-        total = sum(len(one.data) for _, one in self._kept.values())
-        for name, (of, one) in list(self._kept.items())[:-1]:
+        owned = Counter(one for one, _ in self._kept)
+        total = sum(len(one.data) for one in self._kept.values())
+        for (of, name), one in list(self._kept.items())[:-1]:
             if total > TOTAL_BYTES or (of == owner and owned[owner] > OF_ONE):
-                del self._kept[name]
+                del self._kept[of, name]
                 total -= len(one.data)
                 owned[of] -= 1
+
+
+class OfOne:
+    """The pictures that one client can name: its own, and the packaged photographs."""
+
+    def __init__(self, pictures: Pictures, owner: str) -> None:
+        self._pictures, self._owner = pictures, owner
+
+    def __getitem__(self, name: str) -> Picture:
+        return self._pictures.get(self._owner, name)

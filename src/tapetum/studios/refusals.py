@@ -33,5 +33,13 @@ class TooLarge(StudioError):
     status = 413
 
 
+class TooSlow(StudioError):
+    status = 408
+
+
+class Overrun(StudioError):
+    status = 503
+
+
 class NotPlain(StudioError):
     status = 422

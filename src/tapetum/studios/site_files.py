@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tapetum.files import contents
+from tapetum.files import contents, inside
+from tapetum.types import DamagedError
 
 TYPES = {
     ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
@@ -36,16 +37,15 @@ def found(path: str, site: Path, atlas: Path | None, reports: Sequence[Path]) ->
     first, _, rest = path.partition("/")
     if first == "atlas" and atlas is not None:
         return _read(_inside(atlas, rest or "index.html"))
-    if first == "reports" and rest.isdecimal() and int(rest) < len(reports):
-        return _read(reports[int(rest)])
-    return None
+    numbered = {str(i): one for i, one in enumerate(reports)}
+    return _read(numbered.get(rest)) if first == "reports" else None
 
 
 def _inside(folder: Path, path: str) -> Path | None:
-    """Returns a file inside a folder; None for links and names that lead outside, and for kinds that are not served."""
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        file = (folder / path).resolve()
-        if folder.resolve() in file.parents and file.suffix in TYPES and file.is_file():
+    """Returns a file inside a folder; None for names and links that lead elsewhere, and for kinds that are not served."""
+    with contextlib.suppress(OSError, ValueError, DamagedError):
+        file = inside(folder, *path.split("/"))
+        if file.suffix in TYPES and file.is_file():
             return file
     return None
 

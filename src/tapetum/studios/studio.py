@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from tapetum.data.images import to_uint8
-from tapetum.figures.overlay import picture
+from tapetum.figures.overlay import picture as drawn
 from tapetum.files import closed
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import noting
@@ -31,7 +31,7 @@ from tapetum.studios.code import command_of, python_of
 from tapetum.studios.jobs import Job, Jobs
 from tapetum.studios.listening import Event
 from tapetum.studios.networks import Given, Networks, facts_of
-from tapetum.studios.pictures import Pictures
+from tapetum.studios.pictures import Picture, Pictures
 from tapetum.studios.results import Results
 from tapetum.studios.values import as_json, live_maps, live_pictures
 from tapetum.types import Attribution, Run
@@ -63,11 +63,13 @@ class Studio:
         self._seconds: dict[tuple[str, str], float] = {}
 
     def warm(self) -> None:
-        """Begins to load the first network, so that the first visitor need not wait for it."""
-        body = RunBody(model=self.networks.first, method="predict", pictures=[next(iter(self.pictures.samples))])
-        job = self.run_job("", body)
-        if isinstance(job, Job):
-            self.jobs.begin(job)
+        """Begins to load the first network and to look at its layers, so that the first visitor need not wait for it."""
+        name, picture = self.networks.first, next(iter(self.pictures.samples))
+        for method in ("predict", "grad_cam"):
+            job = self.run_job("", RunBody(model=name, method=method, pictures=[picture]))
+            if isinstance(job, Job):
+                self.jobs.begin(job)
+        self.jobs.begin(self.model_job("", ModelBody(name=name)))
 
     def close(self) -> None:
         self.jobs.close()
@@ -75,18 +77,17 @@ class Studio:
     # --- jobs
 
     def model_job(self, owner: str, body: ModelBody) -> Job:
-        def work(_: Job) -> bytes:
-            with self.networks.shelf(body.name, body.weights).lent() as model:
-                return _dumped(facts_of(body.name, body.weights, model))
+        def work(job: Job) -> bytes:
+            return _dumped(facts_of(body.name, body.weights, self._model(job, body.name, body.weights)))
 
         return Job(owner, f"{owner} model {body.name} {body.weights}", 0, work)
 
     def run_job(self, owner: str, body: RunBody) -> Job | bytes:
         """Returns the job that answers a question, or the answer if it is known."""
-        asked = Asked.of(body, self.pictures)
+        asked = Asked.of(body, self.pictures.of(owner))
         self.networks.check(body.model, body.weights)
-        shelf = self.networks.there(body.model, body.weights)
-        if shelf is not None and (answer := self.results.answer(asked.key(shelf.model))) is not None:
+        model = self.networks.there(body.model, body.weights)
+        if model is not None and (answer := self.results.answer(asked.key(model))) is not None:
             return answer
 
         def work(job: Job) -> bytes:
@@ -99,11 +100,12 @@ class Studio:
         return job
 
     def export_job(self, owner: str, body: RunBody) -> Job:
-        asked = Asked.of(body, self.pictures)
+        asked = Asked.of(body, self.pictures.of(owner))
         self.networks.check(body.model, body.weights)
 
         def work(job: Job) -> bytes:
-            with self.networks.shelf(body.model, body.weights).lent() as model, noting():
+            model = self._model(job, body.model, body.weights)
+            with noting():
                 with closed():
                     result = asked.answer(model, self.results)
                 return _zipped(asked, result, model, self._code(asked, model))
@@ -113,8 +115,8 @@ class Studio:
     def _answer(self, job: Job, asked: Asked) -> bytes:
         body, begun = asked.body, time.perf_counter()
         job.tell("started", {"seconds": self._seconds.get((body.model, body.method))})
-        with self.networks.shelf(body.model, body.weights).lent() as model, closed():
-            job.check()
+        model = self._model(job, body.model, body.weights)
+        with closed():
             key = asked.key(model)
             if (answer := self.results.answer(key)) is not None:
                 return answer
@@ -133,25 +135,42 @@ class Studio:
         self.results.keep(key, answer, value)
         return answer
 
+    def _model(self, job: Job, name: str, weights: str) -> VisionModel:
+        """Returns a network; while it is loaded, others have the processor."""
+        found = self.networks.there(name, weights)
+        if found is not None:
+            return found
+        with job.aside():
+            return self.networks.model(name, weights, job.check)
+
     def _code(self, asked: Asked, model: VisionModel) -> dict[str, str | None]:
         source = self.networks.source(asked.body.model, asked.body.weights)
         return {"python": python_of(asked, source, model.labels), "command": command_of(asked, source)}
 
     # --- pictures and files
 
-    def seen(self, name: str, model: str, weights: str) -> bytes:
-        """Returns the part of a picture that a network saw, as PNG."""
-        picture = self.pictures[name]
+    def seen_job(self, owner: str, name: str, model: str, weights: str) -> Job | bytes:
+        """Returns the part of a picture that a network saw, as PNG, or, where the network has to be loaded, the job for it."""
+        picture = self.pictures.get(owner, name)
         self.networks.check(model, weights)
-        with self.networks.shelf(model, weights).lent() as network:
+        if (network := self.networks.there(model, weights)) is not None:
+            return self._seen(network, picture)
+
+        def work(job: Job) -> bytes:
+            return self._seen(self._model(job, model, weights), picture)
+
+        return Job(owner, f"seen {name} {model} {weights}", 0, work)
+
+    def _seen(self, network: VisionModel, picture: Picture) -> bytes:
+        with self.pictures.decoding:
             pixels = network.denormalize(network.preprocess(picture.data))
         file = io.BytesIO()
         Image.fromarray(to_uint8(pixels)).save(file, "PNG")
         return file.getvalue()
 
-    @property
-    def reports(self) -> list[dict[str, str]]:
-        return [{"title": one.parent.name, "address": f"reports/{i}"} for i, one in enumerate(self._reports)]
+    def reports(self, key: str = "") -> list[dict[str, str]]:
+        """Returns titles and addresses of the reports; `key` is part of the addresses."""
+        return [{"title": one.parent.name, "address": f"reports/{key}{i}"} for i, one in enumerate(self._reports)]
 
     def file(self, path: str, site: Path) -> site_files.Answer | None:
         """Returns a file of the page, of the atlas or a report."""
@@ -175,7 +194,7 @@ def _shows(asked: Asked) -> Callable[[Progress], Event | None] | None:
     def shown(event: Progress) -> Event | None:
         if event.so_far is None:
             return None
-        values, at = event.so_far(), {"done": event.done, "total": event.total}
+        values, at = event.so_far(), {"done": event.done, "total": event.total, "rows": list(event.rows)}
         if asked.method.kind == "rendering":
             return Event("picture", {**at, "pictures": live_pictures(values), "value": event.value})
         return Event("map", {**at, "maps": live_maps(values, asked.method.reduce)})
@@ -214,7 +233,7 @@ def _write_pictures(folder: Path, asked: Asked, result: Any, model: VisionModel)
     if isinstance(result.value, Attribution):
         seen = model.denormalize(model.preprocess([one.data for one in asked.pictures]))
         for row, name in enumerate(names):
-            pixels = picture(result.value, seen[row].cpu(), row)
+            pixels = drawn(result.value, seen[row].cpu(), row)
             write_picture(folder / f"{row + 1}-{safe_name(Path(name).stem)}.png", pixels, origin, file=name, row=row, on="crop")
     else:
         (folder / "figure.png").write_bytes(png(result))

@@ -7,6 +7,7 @@ hands over its turn, and waits for the next one: the computation stands still th
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 
 SLICE_S = 0.5
 """Seconds after which a job lets another of the same importance go on."""
+PATIENCE_S = 3.0
+"""Seconds of waiting after which a job gets one turn before all others: quick questions never stop long work."""
 
 
 @dataclass(eq=False)
@@ -24,6 +27,8 @@ class Place:
     owner     whose job it is: the work of several is shared out evenly
     rank      importance: 0 for questions that are answered within a second, larger for longer work
     begin     called, once, when the first turn is given
+    since     time at which it began to wait, or got its turn
+    now       importance in the turn that it has
     """
 
     owner: str
@@ -31,12 +36,16 @@ class Place:
     begin: Callable[[], None]
     number: int = 0
     since: float = 0.0
+    now: int = 0
     begun: bool = False
     go: threading.Event = field(default_factory=threading.Event)
 
 
 class Turns:
-    """Gives at most `slots` turns at a time: first by rank, then to the owner with the fewest, then in order of arrival."""
+    """Gives at most `slots` turns at a time: first by rank, then to the owner with the fewest, then in order of arrival.
+
+    Who comes starts with at least as many turns as the fewest of those who are here: to have come late is no advantage.
+    """
 
     def __init__(self, slots: int) -> None:
         self._slots, self._count, self._lock = slots, itertools.count(), threading.Lock()
@@ -47,10 +56,7 @@ class Turns:
     def wait(self, place: Place) -> None:
         """Adds a job to those that wait for a turn; returns at once."""
         with self._lock:
-            place.number = next(self._count)
-            place.go.clear()
-            self._waiting.append(place)
-            self._share()
+            self._line_up(place)
 
     def leave(self, place: Place) -> None:
         """Takes a job out: its turn goes to another."""
@@ -63,34 +69,52 @@ class Turns:
     def hand_over(self, place: Place) -> bool:
         """Lets another job come first if one should; returns whether the caller has to wait for `place.go`."""
         with self._lock:
-            mine = place.rank, time.monotonic() - place.since >= SLICE_S
-            if place not in self._running or not any((one.rank, False) < mine for one in self._waiting):
+            mine = place.now, time.monotonic() - place.since >= SLICE_S
+            if place not in self._running or not any((self._rank(one), False) < mine for one in self._waiting):
                 return False
             self._running.remove(place)
-            place.number = next(self._count)
-            place.go.clear()
-            self._waiting.append(place)
-            self._share()
+            self._line_up(place)
             return not place.go.is_set()
 
     def before(self, place: Place) -> int:
-        """Returns the number of jobs that come before one that waits."""
+        """Returns the number of jobs that come before one that waits, or would wait now."""
         with self._lock:
-            if place not in self._waiting:
+            if place in self._running:
                 return 0
-            return sum(self._order(one) < self._order(place) for one in self._waiting) + len(self._running)
+            number = place.number if place in self._waiting else math.inf
+            mine = (self._rank(place), max(self._fewest(), self._given[place.owner]), number)
+            full = len(self._running) if len(self._running) >= self._slots else 0
+            return full + sum(self._order(one) < mine for one in self._waiting)
+
+    def _line_up(self, place: Place) -> None:
+        place.number, place.since = next(self._count), time.monotonic()
+        place.go.clear()
+        fewest = self._fewest()
+        self._given = Counter({owner: n for owner, n in self._given.items() if n > fewest or owner in self._owners()})
+        self._given[place.owner] = max(fewest, self._given[place.owner])
+        self._waiting.append(place)
+        self._share()
+
+    def _owners(self) -> set[str]:
+        return {one.owner for one in (*self._waiting, *self._running)}
+
+    def _fewest(self) -> int:
+        return min((self._given[owner] for owner in self._owners()), default=0)
+
+    def _rank(self, place: Place) -> int:
+        waited = place in self._waiting and time.monotonic() - place.since > PATIENCE_S
+        return 0 if waited else place.rank
 
     def _order(self, place: Place) -> tuple[int, int, int]:
-        return place.rank, self._given[place.owner], place.number
+        return self._rank(place), self._given[place.owner], place.number
 
     def _share(self) -> None:
         while self._waiting and len(self._running) < self._slots:
             place = min(self._waiting, key=self._order)
+            place.now = self._rank(place)
             self._waiting.remove(place)
             self._running.append(place)
             self._given[place.owner] += 1
-            if len(self._given) > 4096:  # owners come and go
-                self._given.clear()
             place.since = time.monotonic()
             place.go.set()
             if not place.begun:

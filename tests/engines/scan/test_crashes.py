@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
+import forking
 import numpy as np
 import pytest
 import torch
@@ -47,10 +47,7 @@ def whole(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    """Processes that start at once: forked from one that has imported everything, and no threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "tapetum.families.scanning", "crashing"])
-    return context
+    return forking.processes()
 
 
 def bits(result: Any) -> tuple[Any, dict[str, bytes]]:

@@ -36,7 +36,9 @@ def rendering(method: Method) -> Command:
     """Makes the command of a rendering: saves each picture when it is done; run again, it makes only missing ones."""
     from tapetum.cli.rendering import render_subjects
 
-    units = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
+    units = (
+        'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; classes, by index or name; or "layer:5 + layer:9".'
+    )
     subject = ("UNIT...", units) if method.takes == "units" else ("IMAGE...", IMAGES_HELP)
     around = [
         argument("subjects", *subject),

@@ -14,6 +14,7 @@ from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb.superpixels import coalitions, segments_painted
 from tapetum.engines.perturb.under import scores_under
 from tapetum.engines.scores import ModelScore
+from tapetum.progress import SoFar
 from tapetum.types import Batch
 
 
@@ -27,19 +28,31 @@ class Game:
         self.players = int(segments.max()) + 1
         self._segments = segments
         self._image = image
-        self._under: Callable[[Tensor], Iterator[tuple[Tensor, Tensor]]] = lambda present: scores_under(
-            score, image, coalitions(segments, present), fill, batch=batch, row=row, unit="coalitions"
+        self._under: Callable[[Tensor, SoFar | None], Iterator[tuple[Tensor, Tensor]]] = lambda present, so_far: scores_under(
+            score, image, coalitions(segments, present), fill, batch=batch, row=row, unit="coalitions", so_far=so_far
         )
         self._known: dict[bytes, Tensor] = {}
 
-    def __call__(self, present: Tensor) -> Tensor:
-        """Returns the scores (m,) of m coalitions (m, k), where 1 marks a visible segment and 0 a hidden one."""
+    def __call__(self, present: Tensor, shown: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
+        """Returns the scores (m,) of m coalitions (m, k), where 1 marks a visible segment and 0 a hidden one.
+
+        shown: function of the places in `present` that are scored so far, at least the first, and their scores, that returns
+            the value of each player (k,), for those who watch.
+        """
         keys = [bytes(row) for row in present.to(torch.uint8).tolist()]
         new = {key: place for place, key in enumerate(keys) if key not in self._known}
         if new:
-            rows = present[list(new.values())].to(self._image)
-            found = torch.cat([values for _, values in self._under(rows)])
-            self._known.update(zip(new, found, strict=True))
+            left, rows = iter(new), present[list(new.values())].to(self._image)
+
+            def so_far() -> Tensor:
+                assert shown is not None
+                places = [place for place, key in enumerate(keys) if key in self._known]
+                return self.paint(shown(torch.tensor(places), torch.stack([self._known[keys[place]] for place in places])))[
+                    None
+                ]
+
+            for _, values in self._under(rows, None if shown is None else so_far):
+                self._known.update(zip(itertools.islice(left, len(values)), values, strict=True))
         return torch.stack([self._known[key] for key in keys])
 
     def paint(self, values: Tensor) -> Tensor:

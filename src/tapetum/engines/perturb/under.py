@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tapetum.engines.batching import in_chunks
 from tapetum.engines.perturb.masks import Masks
+from tapetum.progress import SoFar
 from tapetum.types import Score
 
 
@@ -31,13 +32,22 @@ def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
 
 
 def scores_under(
-    score: Score, image: Tensor, masks: Masks, fill: Tensor, *, batch: int, row: int = 0, unit: str = "masks"
+    score: Score,
+    image: Tensor,
+    masks: Masks,
+    fill: Tensor,
+    *,
+    batch: int,
+    row: int = 0,
+    unit: str = "masks",
+    so_far: SoFar | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields batches of masks (m, 1, h, w) with the scores (m,) of one image (1, c, h, w) under them.
 
     image, fill: what `score` takes: model-ready images, or activations if the score is a `Tail`.
     row: index of the image in the batch for which the score was made.
     unit: what the progress report counts.
+    so_far: makes the image's map from what the caller has handled, for those who watch.
     """
 
     def work(positions: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -45,4 +55,4 @@ def scores_under(
         with torch.no_grad():
             return some, score.take([row] * len(some))(mixed(image, some, fill))
 
-    return in_chunks(range(masks.count), batch, work, unit)
+    return in_chunks(range(masks.count), batch, work, unit, so_far, (row,))

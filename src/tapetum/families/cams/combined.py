@@ -26,7 +26,7 @@ PARTS = 8
 """Number of parts of the sample for the jackknife; each keeps the sums of three powers of the gradient."""
 
 
-@attribution(cite="omeiza2019smoothgradcampp", reduce="positive", laws=("class_sensitive", "map_of_layer", "sampled"))
+@attribution(cite="omeiza2019smoothgradcampp", reduce="positive", laws=("class_sensitive", "map_of_layer", "sampled", "live"))
 def smooth_grad_cam_plus_plus(
     score: ModelScore,
     images: Tensor,
@@ -65,7 +65,8 @@ def smooth_grad_cam_plus_plus(
                 moments.add(grad)
             values, stderr = moments.estimate()
             enough = settled(values, stderr, tolerance)
-            report(n_samples if enough else min(start + CHECK, n_samples), n_samples, "gradients")
+            done = n_samples if enough else min(start + CHECK, n_samples)
+            report(done, n_samples, "gradients", None, lambda values=values: values[None], (row,))
             if enough:
                 break
         return moments.estimate()

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapetum.engines.gradients import derivative
 from tapetum.engines.scores import ModelScore
+from tapetum.engines.unfused import unfused_attention
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 from tapetum.models.operations.nested import floats
@@ -84,7 +84,7 @@ def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
 @contextlib.contextmanager
 def _forward_mode() -> Iterator[None]:
     """Allows forward-mode derivatives in the block: turns off fused attention, which has none, and a warning of torch."""
-    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+    with unfused_attention(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
         yield

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapetum.engines.batching import over_images
 from tapetum.engines.gradients import cut_at
 from tapetum.engines.scores import ModelScore
+from tapetum.engines.unfused import unfused_attention
 from tapetum.types import Batch, MethodError, TargetError
 from tapetum.types.refusals import NO_GRADIENT
 
@@ -24,7 +24,7 @@ def layer_hessian_product(
 
 
 def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other scores are differentiated once
+    with torch.enable_grad(), unfused_attention():  # other scores are differentiated once
         values, acts = cut_at(score, images.detach(), layer)
         if not values.requires_grad:
             raise TargetError(NO_GRADIENT)

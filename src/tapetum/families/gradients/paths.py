@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.border.methods import attribution
 from tapetum.border.sentences import Baseline
 from tapetum.engines.batching import batch_size
-from tapetum.engines.gradients import gathered, gradients_at, weighted_gradient
+from tapetum.engines.gradients import gathered, weighted_gradient
 from tapetum.engines.perturb import scores
 from tapetum.engines.scores import ModelScore
 from tapetum.families.gradients.quadrature import Quadrature, nodes
@@ -19,7 +19,7 @@ from tapetum.notes import note
 from tapetum.types import Batch, Range
 
 
-@attribution(cite="sundararajan2017ig", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete"))
+@attribution(cite="sundararajan2017ig", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete", "live"))
 def integrated_gradients(
     score: ModelScore,
     images: Tensor,
@@ -45,7 +45,14 @@ def integrated_gradients(
     """
     points, weights = nodes(quadrature, n_steps)
     change = images - baseline
-    path = weighted_gradient(score, len(images), lambda i, k: baseline[i] + points[k] * change[i], weights, batch=batch)
+
+    def shown(row: int, path: Tensor) -> Tensor:
+        return change[row] * path
+
+    def point(row: int, k: int) -> Tensor:
+        return baseline[row] + points[k] * change[row]
+
+    path = weighted_gradient(score, len(images), point, weights, shown=shown, batch=batch)
     return _complete(score, images, baseline, change * path, batch)
 
 
@@ -63,7 +70,7 @@ def _complete(score: ModelScore, images: Tensor, start: Tensor, values: Tensor, 
     return values
 
 
-@attribution(cite="xu2020blurig", reduce="sum", laws=("class_sensitive", "dummy", "complete"))
+@attribution(cite="xu2020blurig", reduce="sum", laws=("class_sensitive", "dummy", "complete", "live"))
 def blur_integrated_gradients(
     score: ModelScore,
     images: Tensor,
@@ -93,10 +100,14 @@ def blur_integrated_gradients(
     blur = _Blur(images)
     points, weights = nodes("gauss_legendre", n_steps)
     sigmas = [math.expm1(point * math.log1p(max_sigma_px)) for point in points]
-    total = torch.zeros_like(images)
-    for row, k, grad in gradients_at(score, len(images), lambda i, k: blur(i, sigmas[k]), n_steps, batch=batch):
-        along = weights[k] * math.log1p(max_sigma_px) * (1 + sigmas[k])
-        total[row] -= along * blur.speed(row, sigmas[k]) * grad
+
+    def along(row: int, k: int, grad: Tensor) -> Tensor:
+        return -math.log1p(max_sigma_px) * (1 + sigmas[k]) * blur.speed(row, sigmas[k]) * grad
+
+    def point(row: int, k: int) -> Tensor:
+        return blur(row, sigmas[k])
+
+    total = weighted_gradient(score, len(images), point, weights, along, shown=lambda _row, path: path, batch=batch)
     blurred = torch.stack([blur(row, max_sigma_px) for row in range(len(images))])
     return _complete(score, images, blurred, total, batch)
 
@@ -134,7 +145,9 @@ def _cosines(side: int, like: Tensor) -> Tensor:
     return matrix.to(like.device)
 
 
-@attribution(cite="kapishnikov2021guidedig", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete"))
+@attribution(
+    cite="kapishnikov2021guidedig", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete", "live")
+)
 def guided_integrated_gradients(
     score: ModelScore,
     images: Tensor,

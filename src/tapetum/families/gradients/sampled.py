@@ -14,7 +14,7 @@ from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import Draws, RunningMean, RunningVariance, stacked
 from tapetum.types import Batch, MethodError, Range
 
-LAWS = ("class_sensitive", "sampled")
+LAWS = ("class_sensitive", "sampled", "live")
 S = TypeVar("S", bound=RunningMean)
 
 

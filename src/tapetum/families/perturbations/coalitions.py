@@ -22,7 +22,7 @@ from tapetum.types import Batch, MethodError, Range
 LAWS = ("class_sensitive", "forward_only", "sampled")
 
 
-@attribution(cite="ribeiro2016lime", reduce="sum", scale="probability", laws=LAWS)
+@attribution(cite="ribeiro2016lime", reduce="sum", scale="probability", laws=(*LAWS, "live"))
 def lime(
     score: ModelScore,
     images: Tensor,
@@ -62,8 +62,12 @@ def lime(
         present[0] = 1
         weights = cosine_kernel(present, kernel_width)
         b, error = images.new_zeros(game.players), images.new_zeros(game.players)
+
+        def fitted(known: Tensor, values: Tensor) -> Tensor:
+            return weighted_ridge(present[known], values, weights[known], alpha)[0]
+
         for _, stop in checks(n_samples, tolerance):
-            b, error = weighted_ridge(present[:stop], game(present[:stop]), weights[:stop], alpha)
+            b, error = weighted_ridge(present[:stop], game(present[:stop], fitted), weights[:stop], alpha)
             if settled(b, error, tolerance):
                 break
         return game.paint(b), game.paint(error)

@@ -15,7 +15,7 @@ from tapetum.families.perturbations.smooth_masks import SmoothMask, blur_pyramid
 from tapetum.types import Batch, Range
 
 
-@attribution(cite="fong2019extremal", reduce="sum", laws=("class_sensitive",))
+@attribution(cite="fong2019extremal", reduce="sum", laws=("class_sensitive", "live"))
 def extremal_perturbation(
     score: ModelScore,
     images: Tensor,
@@ -64,6 +64,6 @@ def extremal_perturbation(
                 return -seen(1 - masks)
             return seen(masks) if variant == "preserve" else seen(masks) - seen(1 - masks)
 
-        return extremal_mask(reward, mask, len(rows), round(area * height * width), n_steps, images)
+        return extremal_mask(reward, mask, rows, round(area * height * width), n_steps, images)
 
     return torch.cat(list(in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)))

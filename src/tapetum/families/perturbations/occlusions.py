@@ -16,7 +16,9 @@ from tapetum.engines.scores import ModelScore
 from tapetum.types import Batch, Range
 
 
-@attribution(cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
+@attribution(
+    cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy", "live")
+)
 def occlusion(
     score: ModelScore,
     images: Tensor,
@@ -46,7 +48,12 @@ def occlusion(
 
     def drops(row: int) -> Tensor:
         total, covered = images.new_zeros(1, height, width), images.new_zeros(1, height, width)
-        for mask, hidden in scores_under(score, images[row : row + 1], masks, fill[row : row + 1], batch=size, row=row):
+
+        def so_far() -> Tensor:
+            return (total / covered.clamp(min=1))[None]  # 0 where nothing has been hidden yet
+
+        one = slice(row, row + 1)
+        for mask, hidden in scores_under(score, images[one], masks, fill[one], batch=size, row=row, so_far=so_far):
             outside = 1 - mask
             total += ((whole[row] - hidden)[:, None, None, None] * outside).sum(0)
             covered += outside.sum(0)
@@ -55,7 +62,7 @@ def occlusion(
     return torch.stack([drops(row) for row in range(len(images))])
 
 
-@attribution(cite="ribeiro2016lime", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
+@attribution(cite="ribeiro2016lime", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy", "live"))
 def feature_ablation(
     score: ModelScore,
     images: Tensor,
@@ -75,7 +82,12 @@ def feature_ablation(
     """
 
     def drops(game: Game) -> Tensor:
-        values = game(torch.cat([torch.ones(1, game.players), 1 - torch.eye(game.players)]))  # all, then each left out
-        return game.paint(values[0] - values[1:])
+        def drop(known: Tensor, values: Tensor) -> Tensor:
+            each = values.new_zeros(game.players)
+            each[known[1:] - 1] = values[0] - values[1:]
+            return each
+
+        present = torch.cat([torch.ones(1, game.players), 1 - torch.eye(game.players)])  # all, then each left out
+        return game.paint(drop(torch.arange(len(present)), game(present, drop)))
 
     return torch.stack([drops(game) for game in games(score, images, segments, fill, batch)])

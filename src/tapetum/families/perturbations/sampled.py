@@ -17,7 +17,9 @@ from tapetum.progress import report
 from tapetum.types import Batch, Range
 
 
-@attribution(cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled"))
+@attribution(
+    cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled", "live")
+)
 def rise(
     score: ModelScore,
     images: Tensor,
@@ -52,11 +54,16 @@ def rise(
 
     def mean(row: int) -> tuple[Tensor, Tensor]:
         running = RunningMean()
-        for mask, left in scores_under(score, seen[row : row + 1], masks, blank[row : row + 1], batch=size, row=row):
+
+        def so_far() -> Tensor:
+            return running.value[None]
+
+        one_row = slice(row, row + 1)
+        for mask, left in scores_under(score, seen[one_row], masks, blank[one_row], batch=size, row=row, so_far=so_far):
             for one, value in zip(mask, left, strict=True):
                 running.add(value * (one / keep - 1))
                 if running.settled(tolerance):
-                    report(n_masks, n_masks, "masks")
+                    report(n_masks, n_masks, "masks", None, so_far, (row,))
                     return running.estimate
         return running.estimate
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -83,12 +83,19 @@ def area_reference(whole: Tensor, kept: int) -> Tensor:
 
 
 def extremal_mask(
-    reward: Callable[[Tensor, int], Tensor], mask: SmoothMask, n: int, kept: int, n_steps: int, like: Tensor
+    reward: Callable[[Tensor, int], Tensor], mask: SmoothMask, rows: Sequence[int], kept: int, n_steps: int, like: Tensor
 ) -> Tensor:
-    """Maximises reward(mask, step) - weight * mean (mask - area_reference)^2 with a growing weight; returns (n, 1, h, w)."""
-    controls, velocity = like.new_ones(n, 1, mask.rows, mask.columns), None
+    """Maximises reward(mask, step) - weight * mean (mask - area_reference)^2 with a growing weight; returns (n, 1, h, w).
+
+    rows: rows of the method's result that the n masks are.
+    """
+    controls, velocity = like.new_ones(len(rows), 1, mask.rows, mask.columns), None
     weight = float(AREA_WEIGHT)
-    for step in track(range(n_steps), n_steps, "steps"):
+
+    def so_far() -> Tensor:
+        return mask.cut(mask(controls))
+
+    for step in track(range(n_steps), n_steps, "steps", so_far=so_far, rows=rows):
         with torch.enable_grad():
             leaf = controls.detach().requires_grad_()
             whole = mask(leaf)
@@ -100,4 +107,4 @@ def extremal_mask(
         velocity = grad if velocity is None else MOMENTUM * velocity + (1 - MOMENTUM) * grad
         controls = (controls + LEARNING_RATE * velocity).clamp(0, 1)
         weight *= AREA_GROWTH
-    return mask.cut(mask(controls))
+    return so_far()

@@ -2,20 +2,26 @@
 
 as_objective(model, "blocks.3.0:5")       # a channel; "blocks.3.0:5@7,7" one position of it; 281 or "tabby" a class
 as_objectives(model, "blocks.3.0:0-15")   # sixteen channels; also "blocks.3.0:3,5,7", "blocks.3.0:*", or a list
+as_objective(model, "blocks.3.0:5 - 0.5 * tabby")   # one picture of several
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from tapetum.data.labels import find_label, names_a_label
 from tapetum.engines.render.objectives.answers import checked_answer, target
 from tapetum.engines.render.objectives.base import OUTPUT, Objective, PreActivation, layer_of_need
 from tapetum.engines.render.objectives.common import call_text
+from tapetum.engines.render.objectives.mixing import Term, terms
 from tapetum.engines.render.objectives.units import unit
 from tapetum.engines.scores import class_name
 from tapetum.engines.scores.inside import checked_unit
@@ -69,10 +75,56 @@ def _read(model: VisionModel, thing: Any) -> list[Objective]:
     if isinstance(thing, Unit):
         return [unit(check_unit(model, thing))]
     if isinstance(thing, str):
+        mix = mixed_in(model, thing)
+        if mix:
+            return [_mixed(model, thing, mix)]
         units = units_in(model, thing)
         if units:
             return [unit(one) for one in units]
     return [_answer(model, thing)]
+
+
+def mixed_in(model: VisionModel, text: str) -> list[Term]:
+    """Returns the terms of a text that mixes objectives, "layer:5 + layer:9" or "0.5 * tabby - lynx"; [] if it does not.
+
+    Names of classes and of layers keep their meaning, whatever they contain.
+    """
+    alone = UNITS.fullmatch(text.strip())
+    if alone is not None and (alone["layer"].strip() in _layer_names(model) or not MIXING.search(alone["layer"])):
+        return []
+    found = terms(text, partial(names_a_label, model.labels or ()))
+    special = any(term.factor is not None or UNITS.fullmatch(term.text) for term in found)
+    signs = "".join(term.sign for term in found)
+    if not special and (signs in ("+", "+-") or model.encode_text is not None):
+        return []  # one class, a contrast of two, or words that a network compares with pictures
+    return [] if signs == "+" and found[0].factor is None else found
+
+
+MIXING = re.compile(r"\s[+-]\s|\*\s|^\s*[+-]")
+
+
+def _mixed(model: VisionModel, text: str, mix: Sequence[Term]) -> Objective:
+    for before, term in itertools.pairwise(mix):
+        if term.text.isdecimal() and UNITS.fullmatch(before.text):
+            layer, n = before.text.partition(":")[0], term.text
+            raise TargetError(
+                f"'{before.text} {term.sign} {n}' could mean class {n} or channel {n}: write the class first, or '{layer}:{n}'"
+            )
+    first, *others = [_weighted(model, text, term) for term in mix]
+    whole = -first if mix[0].sign == "-" else first
+    for term, one in zip(mix[1:], others, strict=True):
+        whole = whole - one if term.sign == "-" else whole + one
+    return whole
+
+
+def _weighted(model: VisionModel, mix: str, term: Term) -> Objective:
+    """Returns the objective of one term with its factor, without its sign; refuses a term that means several."""
+    label = names_a_label(model.labels or (), term.text) and MIXING.search(term.text)
+    number = find_label(model.labels or (), term.text) if label else int(term.text) if term.text.isdecimal() else None
+    found = _read(model, term.text if number is None else number)
+    if len(found) != 1:
+        raise TargetError(f"'{term.text}' means {len(found)} units, where '{mix}' mixes single ones: write one a term")
+    return found[0] if term.factor is None else term.factor * found[0]
 
 
 def _answer(model: VisionModel, thing: Any) -> Objective:
@@ -89,7 +141,7 @@ def units_in(model: VisionModel, text: str) -> list[Unit]:
     globs.
     """
     words = text.strip()
-    if text in (model.labels or ()):
+    if text in (model.labels or ()) or mixed_in(model, text):
         return []
     match = UNITS.fullmatch(words)
     if match is None:
@@ -107,11 +159,15 @@ def units_in(model: VisionModel, text: str) -> list[Unit]:
 def _check_no_layer(model: VisionModel, text: str) -> None:
     """Refuses a text that names a layer without a channel, or that misspells a unit."""
     layer, colon, _ = text.partition(":")
-    if layer not in (row.name for row in model.survey.layers):
+    if layer not in _layer_names(model):
         return
     if not colon:
         raise TargetError(f"'{text}' is a layer: write '{text}:5' for a channel, '{text}:*' for all, or deep_dream('{text}')")
     raise TargetError(f"'{text}' is no unit: write {FORMS}")
+
+
+def _layer_names(model: VisionModel) -> set[str]:
+    return {row.name for row in model.survey.layers}
 
 
 def _channels(text: str, n: int) -> list[int]:
@@ -160,7 +216,7 @@ def check_unit(model: VisionModel, one: Unit) -> Unit:
 
 def check_needs(model: VisionModel, objective: Objective) -> None:
     """Refuses an objective that needs a layer or channel that the model does not have."""
-    names = {row.name for row in model.survey.layers}
+    names = _layer_names(model)
     for need in objective.needs:
         layer = layer_of_need(need)
         if layer == OUTPUT:
