@@ -3,13 +3,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from asking import Client, a_studio
+from asking import Client, a_studio, tiny
+from visiting import visitor
 
+import tapetum as tp
 from tapetum.studios.serve import Server
 
 
@@ -24,3 +27,19 @@ def client(server: Server) -> Iterator[Client]:
     one = Client(server)
     with one.http:
         yield one
+
+
+@pytest.fixture(scope="module")
+def model() -> tp.VisionModel:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def lite() -> tp.VisionModel:
+    return tp.load("efficientnet_lite0")
+
+
+@pytest.fixture
+def page(browser: Any, server: Server) -> Iterator[Any]:
+    with visitor(browser, server) as page:
+        yield page

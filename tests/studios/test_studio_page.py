@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import visiting as at
-from asking import a_studio, tiny
-from PIL import Image
+from asking import a_studio
 from skimage import data
 from torch import nn
 
@@ -46,37 +44,6 @@ def sure() -> tp.VisionModel:
     return certain()
 
 
-@pytest.fixture(scope="module")
-def model() -> tp.VisionModel:
-    return tiny()
-
-
-@pytest.fixture(scope="module")
-def lite() -> tp.VisionModel:
-    return tp.load("efficientnet_lite0")
-
-
-@pytest.fixture
-def page(browser: Any, server: Server) -> Iterator[Any]:
-    with at.visitor(browser, server) as page:
-        yield page
-
-
-def ready(model: tp.VisionModel, photo: Any) -> torch.Tensor:
-    return model.preprocess([tp.read_image(photo)])
-
-
-def is_of(reading: tuple[float, int, int], heat: np.ndarray) -> None:
-    """What stands under a map is the map's value there; three digits are shown."""
-    value, row, column = reading
-    assert value == pytest.approx(float(heat[row, column]), rel=0.006, abs=1e-9)
-
-
-def is_strongest(reading: tuple[float, int, int], heat: np.ndarray) -> None:
-    is_of(reading, heat)
-    assert reading[0] == pytest.approx(float(heat.max()), rel=0.006)
-
-
 def test_an_uploaded_picture_is_answered_and_explained_by_five_methods_for_two_classes(
     page: Any, server: Server, model: tp.VisionModel
 ) -> None:
@@ -98,10 +65,10 @@ def test_an_uploaded_picture_is_answered_and_explained_by_five_methods_for_two_c
     at.wait(page, "document.querySelectorAll('.card').length === 10")
     for method in ("grad_cam", *names.values()):
         for target in (first, other):
-            maps = getattr(tp, method)(model, ready(model, mine), target)
+            maps = getattr(tp, method)(model, at.ready(model, mine), target)
             card = at.card(page, method, target)
             if maps.status[0] == "ok":
-                is_strongest(at.reading(card), at.heat(maps))
+                at.is_strongest(at.reading(card), at.heat(maps))
             else:
                 card.locator(".why").wait_for()
 
@@ -110,9 +77,9 @@ def test_the_espresso_and_its_places(page: Any, server: Server, lite: tp.VisionM
     """The photograph that every visitor sees first, by the built-in network."""
     at.go(page, server, "mattered?model=efficientnet_lite0&pictures=coffee")
     card = at.card(page, "grad_cam", "espresso")
-    photo = ready(lite, data.coffee())
+    photo = at.ready(lite, data.coffee())
     heat = at.heat(tp.grad_cam(lite, photo))
-    is_strongest(at.reading(card), heat)
+    at.is_strongest(at.reading(card), heat)
     assert at.answers(page.locator(".shelf")) == pytest.approx(at.predicted(lite, data.coffee()), abs=0.0051)
     canvas = card.locator("canvas")
     box = canvas.bounding_box()
@@ -122,7 +89,7 @@ def test_the_espresso_and_its_places(page: Any, server: Server, lite: tp.VisionM
         )
         found = at.reading(card)
         assert found[1:] == (row, column)
-        is_of(found, heat)
+        at.is_of(found, heat)
     card.get_by_role("button", name="Code").click()
     assert "tp.grad_cam" in page.locator(".code pre").inner_text()
 
@@ -131,7 +98,7 @@ def test_whether_a_map_holds_is_what_judge_says(page: Any, server: Server, sure:
     at.go(page, server, "mattered?model=sure&pictures=coffee")
     card = at.card(page, "grad_cam")
     card.locator(".badge").wait_for()
-    photo = ready(sure, data.coffee())
+    photo = at.ready(sure, data.coffee())
     verdict = tp.judge(sure, photo, tp.grad_cam(sure, photo)).each[0]
     assert verdict.tested
     assert (card.locator(".badge").inner_text() == "stands") == verdict.stands
@@ -162,7 +129,7 @@ def test_an_espresso_without_its_cup_is_less_of_one(page: Any, server: Server, l
     told.filter(has_text=f"{100 * after:.1f} % now").wait_for()
     assert f"{100 * at.predicted(lite, unedited)['espresso']:.1f} % before" in told.inner_text()
     for i, photo in enumerate((unedited, changed)):
-        is_strongest(at.reading(pair.locator(".card").nth(i)), at.heat(tp.grad_cam(lite, ready(lite, photo), "espresso")))
+        at.is_strongest(at.reading(pair.locator(".card").nth(i)), at.heat(tp.grad_cam(lite, at.ready(lite, photo), "espresso")))
     editor.get_by_role("button", name="Start over").click()
     editor.get_by_text("The answer as it is").wait_for()
     assert "edited=" not in page.url
@@ -223,7 +190,7 @@ def test_an_inversion_is_watched_while_it_is_made(page: Any, server: Server, mod
     steps = [int(text.split()[1]) for text in page.evaluate("[...steps]")]
     assert steps == sorted(set(steps))
     assert len(steps) >= 2
-    expected = tp.invert(model, ready(model, data.chelsea()), **settings)
+    expected = tp.invert(model, at.ready(model, data.chelsea()), **settings)
     saved = tp.open(at.exported(page, live, tmp_path) / "result")
     torch.testing.assert_close(saved.value.pixels, expected.pixels, atol=2e-3, rtol=0)
 
@@ -249,76 +216,3 @@ def test_pins_and_history_outlast_a_reload(page: Any, server: Server, model: tp.
     at.card(page, "saliency").wait_for()
     assert at.reading(at.card(page, "saliency")) == shown[1]
     assert pins.locator("li .reading").count() == 2  # going back in the history keeps the pins
-
-
-def test_two_browsers_at_once_see_nothing_of_each_other(
-    browser: Any, server: Server, model: tp.VisionModel, lite: tp.VisionModel
-) -> None:
-    photos = [at.photograph(2), at.photograph(3)]
-    with at.visitor(browser, server) as one, at.visitor(browser, server) as other:
-        for page, name in ((one, "tiny"), (other, "efficientnet_lite0")):
-            at.go(page, server, f"mattered?model={name}")
-        for page, photo, name in ((one, photos[0], "first.png"), (other, photos[1], "second.png")):
-            page.get_by_label("Your picture", exact=True).set_input_files(
-                {"name": name, "mimeType": "image/png", "buffer": at.png(photo)}
-            )
-        for page, network, photo, name in ((one, model, photos[0], "first"), (other, lite, photos[1], "second")):
-            page.get_by_role("img", name=f"{name}.png, as the model saw it").wait_for()
-            expected = at.predicted(network, photo)
-            at.card(page, "grad_cam", next(iter(expected))).wait_for()
-            assert at.answers(page.locator(".shelf")) == pytest.approx(expected, abs=0.0051)
-            maps = tp.grad_cam(network, ready(network, photo))
-            is_strongest(at.reading(at.card(page, "grad_cam")), at.heat(maps))
-        for page, own, strange in ((one, "first.png", "second.png"), (other, "second.png", "first.png")):
-            assert page.locator(".thumbs").get_by_role("img", name=own).count() == 1
-            assert page.locator(".thumbs").get_by_role("img", name=strange).count() == 0
-        clients = [page.evaluate("localStorage.getItem('tapetum-client')") for page in (one, other)]
-        assert clients[0] != clients[1]
-
-
-def test_an_address_is_the_state_for_whoever_opens_it(browser: Any, page: Any, server: Server) -> None:
-    at.go(page, server, "mattered?model=tiny&pictures=rocket&methods=occlusion&classes=3")
-    page.get_by_role("button", name="rather than …").click()
-    page.get_by_role("combobox").fill("bee")
-    page.get_by_role("combobox").press("Enter")
-    page.get_by_role("button", name="As computed").click()
-    page.get_by_role("slider", name="Opacity").fill("0.4")
-    page.get_by_role("slider", name="Threshold").fill("0.2")
-    card = at.card(page, "occlusion")
-    card.get_by_role("button", name="Settings").click()
-    window = card.get_by_label("window", exact=False).first
-    window.fill("9")
-    window.press("Enter")
-    card.locator(".target", has_text="rather than").wait_for()
-    at.wait(page, "!document.querySelector('.card .stale') && /set=/.test(location.hash)")
-    shown = at.reading(card), card.locator(".target").inner_text()
-    with at.visitor(browser, server) as friend:
-        friend.goto(page.url)
-        same = at.card(friend, "occlusion")
-        assert (at.reading(same), same.locator(".target").inner_text()) == shown
-        assert friend.get_by_role("slider", name="Opacity").input_value() == "0.4"
-        assert friend.get_by_role("slider", name="Threshold").input_value() == "0.2"
-        assert friend.get_by_role("button", name="As computed").get_attribute("aria-pressed") == "true"
-        assert friend.locator(".question").inner_text().split() == page.locator(".question").inner_text().split()
-
-
-def test_what_is_exported_are_the_arrays_the_picture_and_the_code(
-    page: Any, server: Server, model: tp.VisionModel, tmp_path: Path
-) -> None:
-    at.go(page, server, "mattered?model=tiny&pictures=coffee&methods=integrated_gradients&classes=2")
-    card = at.card(page, "integrated_gradients", "cat")
-    folder = at.exported(page, card, tmp_path)
-    expected = tp.integrated_gradients(model, ready(model, data.coffee()), "cat")
-    torch.testing.assert_close(tp.open(folder / "result").value.values, expected.values, rtol=1e-4, atol=1e-7)
-    with Image.open(folder / "1-coffee.png") as picture:
-        assert picture.size == (32, 32)  # what the model saw
-    assert "integrated_gradients" in (folder / "code.py").read_text()
-
-
-def test_an_embedded_studio_is_the_result_alone(page: Any, server: Server, model: tp.VisionModel) -> None:
-    at.go(page, server, "mattered?model=tiny&pictures=coffee&classes=0", query="?embed=1")
-    is_strongest(at.reading(at.card(page, "grad_cam")), at.heat(tp.grad_cam(model, ready(model, data.coffee()), "ant")))
-    for gone in ("header", "nav", ".tour", ".history", "#pins"):
-        assert page.locator(gone).count() == 0
-    assert page.get_by_role("button", name="Pin", exact=True).count() == 0
-    assert page.get_by_role("button", name="Export").count() == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -22,7 +23,7 @@ from tapetum.studios.serve import Server
 
 BEEN_HERE = "if (location.protocol !== 'about:') localStorage.setItem('tapetum-toured', '1')"
 READING = re.compile(r"(−?[\d,.]+(?:e[−+-]?\d+)?) at row (\d+), column (\d+)")
-MADE_S = 25
+MADE_S = 60
 """Seconds in which anything is made, on a machine that does other things too."""
 
 
@@ -46,7 +47,7 @@ def visitor(
     context.set_default_timeout(1000 * MADE_S)
     if not new:
         context.add_init_script(BEEN_HERE)
-    page = context.new_page()
+    page, own = context.new_page(), place(server)
     asked: list[str] = []
     wrong: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -56,7 +57,6 @@ def visitor(
         yield page
     finally:
         context.close()
-    own = place(server)
     assert [url for url in asked if not url.startswith((own, f"blob:{own}", "data:"))] == []
     unlike = [text for text in wrong if not (failing and failing in text)]
     assert unlike == [], unlike
@@ -185,3 +185,18 @@ def number_after(word: str, text: str) -> float:
     found = re.search(rf"{word} (−?[\d.]+(?:e[−+]?\d+)?)", text)
     assert found, text
     return float(found.group(1).replace("−", "-"))
+
+
+def ready(model: tp.VisionModel, photo: Any) -> torch.Tensor:
+    return model.preprocess([tp.read_image(photo)])
+
+
+def is_of(reading: tuple[float, int, int], heat: np.ndarray) -> None:
+    """What stands under a map is the map's value there; three digits are shown."""
+    value, row, column = reading
+    assert value == pytest.approx(float(heat[row, column]), rel=0.006, abs=1e-9)
+
+
+def is_strongest(reading: tuple[float, int, int], heat: np.ndarray) -> None:
+    is_of(reading, heat)
+    assert reading[0] == pytest.approx(float(heat.max()), rel=0.006)

@@ -106,20 +106,23 @@ function Game({ close }: { close: () => void }) {
             <ol class="guesses">
               {pictures.map((id, i) => (
                 <li key={id} class={guess === null ? "" : i === round.answer ? "right" : i === guess ? "wrong" : ""}>
-                  <button
-                    type="button"
-                    aria-pressed={guess === i}
-                    disabled={guess !== null}
-                    onClick={() => take(i)}
-                    aria-label={pictureOf(id)?.name ?? `photograph ${i + 1}`}
-                  >
-                    {guess !== null && i === round.answer ? (
+                  {guess !== null && i === round.answer ? (
+                    <div class="fired">
                       <Fired run={run} round={round} />
-                    ) : (
+                      <span class="name">{pictureOf(id)?.name}</span>
+                    </div>
+                  ) : (
+                    <button
+                      type="button"
+                      aria-pressed={guess === i}
+                      disabled={guess !== null}
+                      onClick={() => take(i)}
+                      aria-label={pictureOf(id)?.name ?? `photograph ${i + 1}`}
+                    >
                       <img src={pictureOf(id)?.thumbnail} alt="" />
-                    )}
-                    <span>{pictureOf(id)?.name}</span>
-                  </button>
+                      <span class="name">{pictureOf(id)?.name}</span>
+                    </button>
+                  )}
                 </li>
               ))}
             </ol>

@@ -55,11 +55,14 @@ const STEPS: Step[] = [
   },
 ];
 
-/** Goes to a step; the model, and pins, stay. */
+let before = ""; // the person's model, which comes back when the tour ends
+
+/** Goes to a step; pins stay. The tour tells what the built-in model answers, so it shows that one. */
 function show(step: number): void {
-  const { model, pins } = state.get();
+  const { model, pins, tour } = state.get();
+  if (!tour) before = model;
   const { to } = STEPS[step - 1]!;
-  go(address({ ...START, model: step === 4 || step === 6 ? (about.get()?.first ?? model) : model, pins, ...to, tour: step }));
+  go(address({ ...START, model: about.get()?.models["built in"]?.[0] ?? model, pins, ...to, tour: step }));
   kept("localStorage", "tapetum-toured", "1");
 }
 
@@ -71,7 +74,9 @@ export function Tour() {
   const away = () => {
     kept("localStorage", "tapetum-toured", "1");
     offer(false);
-    change({ tour: 0 });
+    const { model, pins, pictures } = state.get();
+    change(before && before !== model ? { ...START, model: before, pins, pictures } : { tour: 0 });
+    before = "";
   };
   const step = STEPS[tour - 1];
   if (!step && !offered) return null;
