@@ -52,6 +52,7 @@ finished.push((title, ask, result) => {
   const hash = address({ ...state.get(), pins: [], tour: 0, opacity: 0.85, threshold: 0, smooth: true });
   const note = [
     ask.units.map((one) => classTitle(one, modelNow(modelKey(ask.model, ask.weights)))).join(", "),
+    ask.target === null ? "" : classTitle(ask.target, modelNow(modelKey(ask.model, ask.weights))),
     modelTitle(modelKey(ask.model, ask.weights)),
   ]
     .filter(Boolean)

@@ -70,17 +70,19 @@ export function Hold({ verdict, open = false }: { verdict: Verdict; open?: boole
         <Badge verdict={verdict} /> <span>{plainly(verdict)}</span>
       </summary>
       <Strip verdict={verdict} />
-      <p class="note">
-        A map holds if hiding what it ranks highest lowers the answer faster than random maps, the picture's edges and a blob in the middle
-        do
-        {verdict.p_value !== null && (
-          <>
-            ; {chance(verdict.p_value)}
-            {verdict.tried > 1 && <>, corrected for {verdict.tried} maps</>}
-          </>
-        )}
-        .
-      </p>
+      {verdict.tested && (
+        <p class="note">
+          A map holds if the places that it ranks highest bring the answer back sooner when they are shown, and take it away sooner when they
+          are hidden, than those of random maps, of the picture's edges and of a blob in the middle
+          {verdict.p_value !== null && (
+            <>
+              ; {chance(verdict.p_value)}
+              {verdict.tried > 1 && <>, corrected for {verdict.tried} maps</>}
+            </>
+          )}
+          .
+        </p>
+      )}
     </details>
   );
 }

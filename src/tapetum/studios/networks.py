@@ -22,8 +22,9 @@ from tapetum.types import TapetumError
 
 MOST = 4
 """Largest number of networks that are held at a time; the one that was not used for longest goes first."""
-MOST_LOADING, LOOK_S = 2, 0.1
-"""Number of networks that are loaded at a time, and seconds between two looks whether one that waits was stopped."""
+LOOK_S = 0.1
+"""Seconds between two looks whether work that waits for a network was stopped. One network is loaded at a time: random weights
+are drawn from torch's generator, which all threads share."""
 USUAL = "efficientnet_lite0"
 WEIGHTS = ("default", "random")
 YOURS = "yours"
@@ -53,7 +54,7 @@ class Networks:
         self._given = dict(given)
         self._models: OrderedDict[tuple[str, str], VisionModel] = OrderedDict()
         self._loading: dict[tuple[str, str], threading.Lock] = {}
-        self._lock, self._loads = threading.Lock(), threading.BoundedSemaphore(MOST_LOADING)
+        self._lock, self._loads = threading.Lock(), threading.Lock()
         self.groups = self._groups()
         self._names = set(itertools.chain.from_iterable(self.groups.values()))
 
@@ -109,7 +110,7 @@ class Networks:
 
 
 @contextmanager
-def _held(lock: threading.Lock | threading.BoundedSemaphore, check: Callable[[], object]) -> Iterator[None]:
+def _held(lock: threading.Lock, check: Callable[[], object]) -> Iterator[None]:
     """Holds a lock inside the block; looks while waiting for it whether the work was stopped."""
     while not lock.acquire(timeout=LOOK_S):
         check()
