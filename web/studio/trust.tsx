@@ -7,7 +7,7 @@ import { busy } from "./jobs";
 import { More } from "./more";
 import { nameOfRow, useMaps } from "./maps";
 import { change, state } from "./state";
-import { Badge, plainly, Strip } from "./verdict";
+import { HOLDS, Badge, plainly, Strip } from "./verdict";
 import { about, modelNow, titleOf } from "./world";
 
 function Table() {
@@ -60,8 +60,7 @@ function Table() {
         ))}
       </ul>
       <p class="note">
-        A map holds if hiding what it ranks highest lowers the answer faster than random maps, the picture's edges and a blob in the middle
-        do; the p-values are corrected for all maps that are shown.{" "}
+        {HOLDS}; the p-values are corrected for all maps that are shown.{" "}
         <button type="button" onClick={() => change({ tab: "mattered" }, true)}>
           Choose other maps
         </button>

@@ -61,6 +61,11 @@ export function Strip({ verdict }: { verdict: Verdict }) {
   );
 }
 
+/** What a verdict tests. */
+export const HOLDS =
+  "A map holds if the places that it ranks highest bring the answer back sooner when they are shown, and take it away sooner when they are " +
+  "hidden, than those of random maps, of the picture's edges and of a blob in the middle";
+
 const chance = (p: number) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 
 export function Hold({ verdict, open = false }: { verdict: Verdict; open?: boolean }) {
@@ -72,8 +77,7 @@ export function Hold({ verdict, open = false }: { verdict: Verdict; open?: boole
       <Strip verdict={verdict} />
       {verdict.tested && (
         <p class="note">
-          A map holds if the places that it ranks highest bring the answer back sooner when they are shown, and take it away sooner when they
-          are hidden, than those of random maps, of the picture's edges and of a blob in the middle
+          {HOLDS}
           {verdict.p_value !== null && (
             <>
               ; {chance(verdict.p_value)}
