@@ -169,6 +169,11 @@ def test_every_method_is_offered_with_its_parameters(client: Client) -> None:
     assert offered["rise"]["live"]
     assert offered["visualize"]["live"]
     assert not offered["grad_cam"]["live"]
+    numbers = {
+        name: (offered[name]["lesson"] or {}).get("number") for name in ("grad_cam", "saliency", "invert", "judge", "lrp")
+    }
+    assert numbers == {"grad_cam": 9, "saliency": 8, "invert": 15, "judge": 17, "lrp": 11}
+    assert offered["grad_cam"]["lesson"]["address"].endswith("/tutorials/09_grad_cam.html")
     window = next(one for one in offered["occlusion"]["parameters"] if one["name"] == "window")
     assert (window["type"], window["default"]) == ("int", None)
     assert all(one["help"] for method in offered.values() for one in method["parameters"])

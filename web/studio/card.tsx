@@ -4,6 +4,7 @@ import { capital } from "../shared/words";
 import { MapView } from "./canvas/mapview";
 import { classTitle, modelTitle } from "./choices";
 import { Chrome } from "./chrome";
+import { Lesson } from "./lesson";
 import { busy, fresh, type Run } from "./jobs";
 import type { Column } from "./maps";
 import { change, state } from "./state";
@@ -94,11 +95,7 @@ export function Card({ column, run, row, verdict, judging, models, alone, name }
         )}
         {run.result && run.answered && (
           <Chrome ask={run.answered} result={run.result} row={row} model={model} settings>
-            {method?.lesson && (
-              <span class="note" title={`${method.lesson.title}: tapetum lesson ${method.lesson.number}`}>
-                Lesson {method.lesson.number}
-              </span>
-            )}
+            <Lesson method={method} />
           </Chrome>
         )}
       </figcaption>

@@ -6,6 +6,7 @@ import { Chrome } from "./chrome";
 import { classTitle, modelTitle } from "./choices";
 import { Controls, parametersOf } from "./controls";
 import { fresh, start, useRuns } from "./jobs";
+import { Lesson } from "./lesson";
 import { Pick, type Group } from "./pick";
 import { ResultView } from "./results";
 import { change, ran, state, type State } from "./state";
@@ -126,11 +127,7 @@ function One({ method }: { method: Method }) {
           Look
         </button>
         <span class="note">{subject(now, method)}</span>
-        {method.lesson && (
-          <span class="note">
-            · Lesson {method.lesson.number}, {method.lesson.title}
-          </span>
-        )}
+        <Lesson method={method} titled />
       </div>
       <div class={now.other ? "two" : ""}>
         {runs.map(

@@ -58,7 +58,7 @@ export interface Method {
   summary: string;
   help: string;
   cite: string | null;
-  lesson: { number: number; title: string } | null;
+  lesson: { number: number; title: string; address: string | null } | null;
   parameters: Parameter[];
 }
 

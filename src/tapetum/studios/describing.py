@@ -123,7 +123,7 @@ def _described(one: Askable) -> dict[str, Any]:
         "summary": one.summary,
         "help": _text(one.function),
         "cite": one.cite,
-        "lesson": _lessons().get(one.name),
+        "lesson": _lesson(one.name),
         "parameters": [_parameter(p) for p in one.own],
     }
 
@@ -154,15 +154,20 @@ def _parameter(one: Parameter) -> dict[str, Any]:
 
 
 @cache
-def _lessons() -> dict[str, dict[str, Any]]:
-    """Returns {method: the first lesson that links to it}, with the address of its page."""
+def _texts() -> dict[tuple[int, str, str], str]:
+    """Returns {(number, title, slug): text} of the lessons, in their order."""
     from tapetum.course.scripts import lessons
 
-    found: dict[str, dict[str, Any]] = {}
-    for one in lessons():
-        for name in re.findall(r"\(api:(\w+)\)", " ".join(cell.text for cell in one.cells)):
-            found.setdefault(name, {"number": one.number, "title": one.title, "address": _page(one.number)})
-    return found
+    return {(one.number, one.title, one.slug): "\n".join(cell.text for cell in one.cells) for one in lessons()}
+
+
+def _lesson(name: str) -> dict[str, Any] | None:
+    """Returns the lesson of a method: the one that is called so, or else the one that names it most."""
+    named = {key: len(re.findall(rf"(?:api:|\btp\.){name}\b", text)) for key, text in _texts().items()}
+    best = max(named, key=lambda key: (key[2].endswith(f"_{name}"), named[key]), default=None)
+    if best is None or not named[best]:
+        return None
+    return {"number": best[0], "title": best[1], "address": _page(best[0])}
 
 
 def _page(lesson: int) -> str | None:
