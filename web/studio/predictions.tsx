@@ -7,7 +7,7 @@ import { change, state } from "./state";
 import type { Prediction } from "./types";
 import { modelRefused } from "./world";
 
-const percent = (share: number) => (share >= 0.0995 ? `${(100 * share).toFixed(0)} %` : `${(100 * share).toFixed(1)} %`);
+const percent = (share: number) => (share >= 0.0995 ? `${(100 * share).toFixed(0)} %` : share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
 
 /** The predictions of some pictures, asked for before anything else. */
 export function usePredictions(slot: string, model: string, pictures: string[], k = 5): { rows: Prediction[][]; run: Run } {
