@@ -323,7 +323,6 @@ def test_memory_stays_flat_over_five_hundred_requests() -> None:
     process = psutil.Process()
     with a_studio() as server:
         client = Client(server)
-        sample = client.sample()
 
         def ask(i: int) -> None:
             kind = i % 8
@@ -334,7 +333,7 @@ def test_memory_stays_flat_over_five_hundred_requests() -> None:
             elif kind == 2:
                 client.run(method="smooth_grad", pictures=[sample], parameters={"n_samples": 2, "seed": i})
             elif kind == 3:
-                client.refusal(method="grad_cam", pictures=[sample], target=f"class {i}")
+                client.refusal(method="grad_cam", pictures=[sample], target=f"no label {i}")
             elif kind == 4:
                 raw = Raw(server).say(*question(long(i)))
                 raw.heard(20)
@@ -352,6 +351,7 @@ def test_memory_stays_flat_over_five_hundred_requests() -> None:
             return process.memory_info().rss / 1e6
 
         with client.http:
+            sample = client.sample()
             for i in range(150):
                 ask(i)
             before, kept = settled(), server.studio.results._size
