@@ -12,7 +12,7 @@ import pytest
 from tapetum.progress import report
 from tapetum.studios import turns
 from tapetum.studios.jobs import MOST_OF_ONE, MOST_PAUSED, MOST_WAITING, Job, Jobs
-from tapetum.studios.listening import Event
+from tapetum.studios.listening import Event, Listener
 from tapetum.studios.refusals import Busy, NoSuchJob
 from tapetum.studios.turns import SLICE_S
 
@@ -345,3 +345,28 @@ def test_closing_ends_jobs_that_run_wait_and_stand_still_and_takes_no_more(jobs:
             jobs.listen(Job("me", "more", 1, Steps()))
 
     asyncio.run(more())
+
+
+@pytest.mark.parametrize("ticks", range(8))
+def test_a_stream_is_ended_also_while_an_event_arrives(ticks: int) -> None:
+    """A visitor may vanish in the very moment of an event: the stream that then goes on would keep its job for ever."""
+
+    async def both() -> bool:
+        listener = Listener()
+
+        async def read() -> None:
+            async for _ in listener.events():
+                pass
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.01)
+        listener.give(Event("progress", {}))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.wait([reading], timeout=1)
+        ended = reading.cancelled()
+        reading.cancel()
+        return ended
+
+    assert asyncio.run(both())
