@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import re
@@ -24,6 +25,8 @@ JSON_S, PICTURE_S, SEND_S = 20.0, 120.0, 300.0
 """Seconds within which a question or a picture arrives, and a part of an answer is taken."""
 AT_ONCE = 128
 """Largest number of requests that are answered at a time."""
+REST_S = 2.0
+"""Seconds for the rest of a body that is refused."""
 CLIENT = re.compile(r"[A-Za-z0-9_-]{16,64}")
 NEEDS_NO_TOKEN = ("api/about",)
 
@@ -148,6 +151,7 @@ class Guarded:
         path = path_of(scope)
         most, within_s = (MOST_BYTES, PICTURE_S) if path == "api/pictures" else (JSON_BYTES, JSON_S)
         self._answering += 1
+        body = _Body(receive, most, within_s)
         try:
             if self._answering > AT_ONCE:
                 raise Overrun(f"{AT_ONCE} requests are being answered already; try again in a moment")
@@ -155,10 +159,12 @@ class Guarded:
             length = headers.get("content-length")
             if length is not None and (not length.isdigit() or int(length) > most):
                 raise TooLarge(_too_large(most))
-            await self.app(scope, _limited(receive, most, within_s), sent)
+            await self.app(scope, body, sent)
         except StudioError as error:
             if begun:
                 raise
+            if error.status not in (TooLarge.status, TooSlow.status):
+                await body.let_go()
             await _refuse(sent, error)
         except TimeoutError:
             if not begun:
@@ -192,26 +198,35 @@ def _too_large(most: int) -> str:
     return f"{what} has at most {most / 1e6:g} MB; send a smaller one"
 
 
-def _limited(receive: Receive, most: int, within_s: float) -> Receive:
-    """Returns `receive` for a body of at most `most` bytes that arrives within `within_s` seconds."""
-    total, until, there = 0, asyncio.get_running_loop().time() + within_s, False
+class _Body:
+    """`receive` for a body of at most `most` bytes that arrives within `within_s` seconds."""
 
-    async def limited() -> Message:
-        nonlocal total, there
-        if there:
-            return await receive()
+    def __init__(self, receive: Receive, most: int, within_s: float) -> None:
+        self.receive, self.most, self.within_s = receive, most, within_s
+        self.until, self.total, self.there = asyncio.get_running_loop().time() + within_s, 0, False
+
+    async def __call__(self) -> Message:
+        if self.there:
+            return await self.receive()
         try:
-            async with asyncio.timeout_at(until):
-                message = await receive()
+            async with asyncio.timeout_at(self.until):
+                message = await self.receive()
         except TimeoutError as error:
-            raise TooSlow(f"the request did not arrive within {within_s:g} s; send it again") from error
-        there = not message.get("more_body", False)
-        total += len(message.get("body", b""))
-        if total > most:
-            raise TooLarge(_too_large(most))
+            raise TooSlow(f"the request did not arrive within {self.within_s:g} s; send it again") from error
+        self.there = not message.get("more_body", False)
+        self.total += len(message.get("body", b""))
+        if self.total > self.most:
+            raise TooLarge(_too_large(self.most))
         return message
 
-    return limited
+    async def let_go(self) -> None:
+        """Reads a small rest of the body, without keeping it: a client that still sends would lose the answer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_S):
+                while not self.there and self.total < JSON_BYTES:
+                    message = await self.receive()
+                    self.there = not message.get("more_body", False)
+                    self.total += len(message.get("body", b""))
 
 
 async def _refuse(send: Send, error: StudioError) -> None:

@@ -105,7 +105,7 @@ MIXING = re.compile(r"\s[+-]\s|\*\s|^\s*[+-]")
 
 def _mixed(model: VisionModel, text: str, mix: Sequence[Term]) -> Objective:
     for before, term in itertools.pairwise(mix):
-        if term.text.isdecimal() and UNITS.fullmatch(before.text):
+        if term.factor is None and term.text.isdecimal() and UNITS.fullmatch(before.text):
             layer, n = before.text.partition(":")[0], term.text
             raise TargetError(
                 f"'{before.text} {term.sign} {n}' could mean class {n} or channel {n}: write the class first, or '{layer}:{n}'"
