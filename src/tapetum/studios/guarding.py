@@ -136,10 +136,9 @@ class Guarded:
             if message["type"] == "http.response.start":
                 begun = True
                 own = {name for name, _ in message.get("headers", [])}
-                if message["status"] in (TooSlow.status, TooLarge.status) and b"connection" not in own:
-                    end = b"connection", b"close"  # the rest of the body is not waited for
-                    message = {**message, "headers": [*message["headers"], end]}
                 added = [pair for pair in self._headers if pair[0] not in own]
+                if message["status"] == TooSlow.status:
+                    added.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", []), *added]}
             async with asyncio.timeout(SEND_S):
                 await send(message)
@@ -230,7 +229,8 @@ class _Body:
 
 
 async def _refuse(send: Send, error: StudioError) -> None:
+    """Sends a refusal. What still comes of the body is thrown away for a while: closing at once would lose the refusal, too."""
     body = json.dumps({"message": str(error), "kind": type(error).__name__}).encode()
-    heads = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    heads = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": error.status, "headers": heads})
     await send({"type": "http.response.body", "body": body})
