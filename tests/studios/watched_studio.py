@@ -69,7 +69,8 @@ def questions(client: Client, pairs: list[tuple[str, str]]) -> list[tuple[dict[s
             if one["name"] in ("n_steps", "n_samples", "n_masks")
         }
         for place in (*texts, *(("target",) if method["target"] else ()), *(("units",) if "units" in body else ())):
-            some = pairs if place == "parametrization" else [pairs[(turn + 7 * i) % len(pairs)] for i in range(4)]
+            every = (method["name"], place) == ("visualize", "parametrization")
+            some = pairs if every else [pairs[(7 * turn) % len(pairs)]]  # the next form in the next place
             turn += 1
             for pair in some:
                 asked.append(tuple(filled(body, place, small, text) for text in pair))
