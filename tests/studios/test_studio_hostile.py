@@ -360,8 +360,8 @@ def test_three_hundred_connections_leave_the_studio_well(
     for raw in some[::10]:
         raw.say("GET /api/methods HTTP/1.1\nHost: HOST\n\n")
         answers.append(raw.heard(12)[9:12])
-    assert set(answers) <= {b"200", b"503"}
-    assert all(raw.is_closed(6) for raw in some)
+    assert set(answers) <= {b"200", b"503", b""}  # nothing: on a busy machine a connection may have been idle for too long
+    assert all(raw.is_closed(20) for raw in some)
     is_well(client)
 
 
