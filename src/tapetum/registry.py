@@ -155,6 +155,12 @@ def _choices(hint: Any) -> tuple[str, ...]:
     return tuple(choice for part in typing.get_args(hint) for choice in _choices(part))
 
 
+def help_of(function: Callable[..., Any]) -> str:
+    """Returns a function's docstring without its `Args:` and `Example:`."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
+
+
 def argument_help(docstring: str) -> dict[str, str]:
     """Returns {parameter: description} from the indented `Args:` block of a docstring."""
     lines = inspect.cleandoc(docstring).splitlines()

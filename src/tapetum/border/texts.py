@@ -11,6 +11,9 @@ from tapetum.registry import Parameter
 from tapetum.types import TapetumError
 from tapetum.types.text import split_names
 
+FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",), "budget_s": ("--budget",)}
+"""{keyword: option flags} where the option's name differs from the keyword."""
+
 
 def names_in(option: str, text: str) -> list[str]:
     """Splits a text at commas into names; refuses a text without any. `option` is its name in the error."""

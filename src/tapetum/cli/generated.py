@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +12,7 @@ from typer.main import get_command
 import tapetum
 from tapetum.cli.makers import data_sets, methods, photographs
 from tapetum.cli.makers.shared import Command
+from tapetum.registry import help_of
 from tapetum.types import MethodError
 
 HELP = "Runs one method, with its own options: writes pictures with their provenance, and arrays, into a folder."
@@ -131,12 +131,6 @@ class RunGroup(TyperGroup):
         if method.kind not in methods.MAKERS:
             raise MethodError(f"{method.name} makes no map and no picture; {' '.join(self.list_commands(ctx))} do")
         return click_command(method.name, help_of(method.function), methods.MAKERS[method.kind](method))
-
-
-def help_of(function: Callable[..., Any]) -> str:
-    """Returns a function's docstring without its `Args:` and `Example:`."""
-    text = inspect.cleandoc(function.__doc__ or "")
-    return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
 
 
 def click_command(name: str, help_: str, command: Command) -> Any:

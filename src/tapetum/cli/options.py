@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from tapetum.border.texts import as_value, kinds_of, type_of
+from tapetum.border.texts import FLAGS, as_value, kinds_of, type_of
 from tapetum.registry import Parameter, keywords
 from tapetum.types import ModelError, Outputs
 
@@ -19,9 +19,6 @@ T = TypeVar("T")
 
 HIDDEN = ("generator", "run", "progress")
 """Keywords that are not command-line options, since only Python can give their values."""
-
-FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",), "budget_s": ("--budget",)}
-"""{keyword: option flags} where the option's name differs from the keyword."""
 
 USUAL = "efficientnet_lite0"
 MODEL_HELP = "Model: a name that `tapetum models` lists, or file.py:factory."

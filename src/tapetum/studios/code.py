@@ -6,11 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tapetum.border.texts import FLAGS
 from tapetum.studios.asking import Asked, MapBody, RunBody
 from tapetum.studios.networks import Given
 from tapetum.studios.pictures import Picture
-
-PRESERVED = {"n_steps": "--n-steps", "maps": "--map", "budget_s": "--budget"}
 
 
 def python_of(asked: Asked, source: Given, labels: Sequence[str] | None) -> str:
@@ -89,7 +88,7 @@ def _metric(asked: Asked, files: Sequence[str], options: Sequence[str]) -> str |
 def _options(parameters: Mapping[str, Any]) -> list[str]:
     words: list[str] = []
     for key, value in parameters.items():
-        flag = PRESERVED.get(key, f"--{key.replace('_', '-')}")
+        flag = FLAGS.get(key, (f"--{key.replace('_', '-')}",))[0]
         if isinstance(value, bool):
             words.append(flag if value else f"--no-{flag[2:]}")
         elif value is not None:

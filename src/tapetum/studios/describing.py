@@ -16,7 +16,7 @@ from tapetum.families.inspections import predict
 from tapetum.families.verdicts import judge
 from tapetum.figures.overlay import COVER
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL
-from tapetum.registry import NEEDED, Parameter, keywords, live, lookup, methods
+from tapetum.registry import NEEDED, Parameter, help_of, keywords, live, lookup, methods
 from tapetum.types import FourQuestions, MethodError, Range, Reduce, Takes
 
 HIDDEN = frozenset({"generator", "batch", "frames", "others", "method", "parameters", "run", "progress"})
@@ -121,17 +121,11 @@ def _described(one: Askable) -> dict[str, Any]:
         "target": one.takes_target,
         "live": one.live,
         "summary": one.summary,
-        "help": _text(one.function),
+        "help": help_of(one.function),
         "cite": one.cite,
         "lesson": _lesson(one.name),
         "parameters": [_parameter(p) for p in one.own],
     }
-
-
-def _text(function: Callable[..., Any]) -> str:
-    """Returns a function's docstring without its `Args:` and `Example:`."""
-    text = inspect.cleandoc(function.__doc__ or "")
-    return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
 
 
 def _parameter(one: Parameter) -> dict[str, Any]:
