@@ -125,12 +125,12 @@ class Asked:
         if self.method.kind in ("metric", "verdict"):
             return self._about_maps(model, known)
         if self.method.takes == "units":
-            subject: Any = [_unit(one, model) for one in self.body.units]
+            subject: Any = [as_target(one, model.labels) for one in self.body.units]
         elif self.method.takes == "model":
             subject = None
         else:
             subject = self._images(model) if self.method.takes == "images" else [one.data for one in self.pictures]
-        target = {} if self.body.target is None else {"target": as_target(self.body.target, model)}
+        target = {} if self.body.target is None else {"target": as_target(self.body.target, model.labels)}
         return run(self.method.name, model, subject, **target, **self.keywords)
 
     def _images(self, model: VisionModel) -> Tensor:
@@ -148,7 +148,7 @@ class Asked:
         found = known.get(self.map_key(i, model))
         if found is not None:
             return found
-        given = {} if target is None else {"target": as_target(target, model)}
+        given = {} if target is None else {"target": as_target(target, model.labels)}
         return run(method.name, model, images, **given, **keywords).value
 
     def _check_words(self, model: VisionModel) -> None:
@@ -248,9 +248,6 @@ def check_plain(text: str, model: VisionModel) -> None:
         raise NotPlain("texts name classes, layers and units here, never files; run it from Python or the command line")
 
 
-def as_target(text: str, model: VisionModel) -> int | str:
-    """Reads a target: a whole number is a class index unless a class has that name."""
-    return int(text) if text.isdecimal() and len(text) < 10 and text not in (model.labels or ()) else text
-
-
-_unit = as_target
+def as_target(text: str, labels: Sequence[str] | None) -> int | str:
+    """Reads a target, or a unit: a whole number is a class index unless a class has that name."""
+    return int(text) if text.isdecimal() and len(text) < 10 and text not in (labels or ()) else text

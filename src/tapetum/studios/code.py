@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tapetum.border.texts import FLAGS
-from tapetum.studios.asking import Asked, MapBody, RunBody
+from tapetum.studios.asking import Asked, MapBody, RunBody, as_target
 from tapetum.studios.networks import Given
 from tapetum.studios.pictures import Picture
 
@@ -22,7 +22,7 @@ def python_of(asked: Asked, source: Given, labels: Sequence[str] | None) -> str:
     if asked.pictures and asked.method.takes != "pictures":
         lines.append(f"images = model.preprocess([{files}])")
     subject = {
-        "units": repr([_plain(one, labels) for one in body.units]), "pictures": f"[{files}]", "model": None,
+        "units": repr([as_target(one, labels) for one in body.units]), "pictures": f"[{files}]", "model": None,
     }.get(asked.method.takes, "images")  # fmt: skip
     if asked.maps:
         made = ", ".join(_call(one.method, "images", one, labels) for one in body.maps)
@@ -31,13 +31,9 @@ def python_of(asked: Asked, source: Given, labels: Sequence[str] | None) -> str:
 
 
 def _call(name: str, subject: str | None, body: RunBody | MapBody, labels: Sequence[str] | None) -> str:
-    target = [] if body.target is None else [f"target={_plain(body.target, labels)!r}"]
+    target = [] if body.target is None else [f"target={as_target(body.target, labels)!r}"]
     keywords = [f"{key}={_python_value(value)}" for key, value in body.parameters.items()]
     return f"tp.{name}({', '.join(['model', *([subject] if subject else []), *target, *keywords])})"
-
-
-def _plain(text: str, labels: Sequence[str] | None) -> int | str:
-    return int(text) if text.isdecimal() and text not in (labels or ()) else text
 
 
 def _python_value(value: Any) -> str:
