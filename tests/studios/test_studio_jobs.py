@@ -13,7 +13,7 @@ from tapetum.progress import report
 from tapetum.studios import turns
 from tapetum.studios.jobs import MOST_OF_ONE, MOST_PAUSED, MOST_WAITING, Job, Jobs
 from tapetum.studios.listening import Event, Listener
-from tapetum.studios.refusals import Busy, NoSuchJob
+from tapetum.studios.refusals import Busy, Closing, NoSuchJob
 from tapetum.studios.turns import SLICE_S
 
 
@@ -341,7 +341,7 @@ def test_closing_ends_jobs_that_run_wait_and_stand_still_and_takes_no_more(jobs:
     assert all(job.ended.is_set() for job in some)
 
     async def more() -> None:
-        with pytest.raises(Busy, match="closing"):
+        with pytest.raises(Closing, match="start it again"):
             jobs.listen(Job("me", "more", 1, Steps()))
 
     asyncio.run(more())

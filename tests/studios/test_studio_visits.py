@@ -121,6 +121,7 @@ def test_a_picture_is_sent_again_to_a_studio_that_was_restarted(browser: Any, mo
         at.go(page, first)
         at.bring(page, mine)
         at.reading(at.card(page, "grad_cam"))
+        at.idle(page, first)
         port = first.port
         first.close()
         with a_studio(port=port):

@@ -90,6 +90,15 @@ def wait(page: Any, script: str) -> None:
         page.wait_for_timeout(40)
 
 
+def idle(page: Any, server: Server) -> None:
+    """Waits until the server has had no job for half a second: what a page asks by itself has been answered."""
+    end, seen = time.monotonic() + MADE_S, 0
+    while seen < 10:
+        assert time.monotonic() < end, "jobs never end"
+        page.wait_for_timeout(50)
+        seen = 0 if len(server.studio.jobs) else seen + 1
+
+
 def card(page: Any, method: str, target: str = "") -> Any:
     """The card of a method's map, of a class where there are several."""
     found = page.locator(f".card[data-method={method}]")

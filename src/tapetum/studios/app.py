@@ -49,7 +49,8 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     for code, words in (
         (400, "The request cannot be answered as it is."), (401, "The token is missing."), (403, "This is not allowed."),
         (404, "There is no such thing."), (408, "The request did not arrive in time."), (413, "Too much was sent."),
-        (422, "A field is missing or wrong."), (429, "Too many jobs wait already."), (503, "Too many requests at a time."),
+        (422, "A field is missing or wrong."), (429, "Too many jobs wait already."),
+        (503, "Too many requests at a time, or the studio is closing."),
     )
 }  # fmt: skip
 ANSWERS = {200: {"description": "The result, or the events of its making.", "content": {JSON: {}, STREAM: {}}}, **REFUSALS}
@@ -66,7 +67,7 @@ def application(studio: Studio, guard: Guard) -> Guarded:
 
     app = FastAPI(
         title="tapetum studio", version=version(), openapi_url="/api/openapi.json", docs_url=None, redoc_url=None,
-        lifespan=life, description="Runs of tapetum's registry for one page; see docs/studio.md.", redirect_slashes=False,
+        lifespan=life, description="Runs of tapetum's registry for one page; see docs/howto/studio.md.", redirect_slashes=False,
     )  # fmt: skip
     _facts(app, studio, guard)
     _pictures(app, studio)

@@ -14,7 +14,7 @@ import torch
 
 from tapetum.progress import Progress, watching
 from tapetum.studios.listening import Event, Listener
-from tapetum.studios.refusals import Busy, NoSuchJob
+from tapetum.studios.refusals import Busy, Closing, NoSuchJob
 from tapetum.studios.turns import Place, Turns
 from tapetum.types import Cancelled, TapetumError
 
@@ -289,7 +289,7 @@ class Jobs:
 
     def _check(self, owner: str) -> None:
         if self._closed:
-            raise Busy("the studio is closing")
+            raise Closing("the studio is closing; start it again")
         if len(self._jobs) >= MOST_WAITING:
             raise Busy(f"{MOST_WAITING} jobs wait already; try again when some are done")
         if sum(one.owner == owner for one in self._jobs.values()) >= MOST_OF_ONE:

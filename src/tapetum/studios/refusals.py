@@ -13,6 +13,10 @@ class Busy(StudioError):
     status = 429
 
 
+class Closing(StudioError):
+    status = 503
+
+
 class NoSuchJob(StudioError):
     status = 404
 
