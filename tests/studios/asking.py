@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,6 +68,14 @@ def a_studio(others: Mapping[str, Given] | None = None, **options: Any) -> Itera
     model = tiny()
     with Server({"tiny": Given(lambda: model), **(others or {})}, **options).start() as server:
         yield server
+
+
+def until(true: Callable[[], object], within_s: float = 20) -> None:
+    """Waits until something holds."""
+    end = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
 
 
 def tiny() -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from asking import Client, a_studio, tiny
+from asking import Client, a_studio, tiny, until
 from visiting import visitor
 
 import tapetum as tp
@@ -20,6 +20,14 @@ from tapetum.studios.serve import Server
 def server() -> Iterator[Server]:
     with a_studio() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def rested(request: pytest.FixtureRequest) -> None:
+    """Begins each test of a shared studio when it has no job: it prepares its network, and tests leave work behind."""
+    if "server" in request.fixturenames:
+        shared: Server = request.getfixturevalue("server")
+        until(lambda: len(shared.studio.jobs) == 0, 60)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from asking import ME, STREAM, Client, a_studio, tiny, values_of
+from asking import ME, STREAM, Client, a_studio, tiny, until, values_of
 from test_studio_hostile import Raw, question
 
 import tapetum as tp
@@ -33,13 +33,6 @@ LONG = {"model": "tiny", "method": "visualize", "units": ["3:5"], "parameters": 
 def working() -> list[str]:
     """Names of the threads of jobs."""
     return [one.name for one in threading.enumerate() if one.name.startswith("tapetum-studio-")]
-
-
-def until(true: Callable[[], object], within_s: float = 10) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.01)
 
 
 def long(seed: int = 0) -> dict[str, Any]:
@@ -67,8 +60,7 @@ def test_a_hundred_jobs_of_one_visitor_are_done_or_refused(server: Server) -> No
     assert {words for status, words in answers if status == 429} <= {
         f"{MOST_OF_ONE} of your jobs wait already; stop some, or try again when they are done"
     }
-    until(lambda: not working())
-    assert len(server.studio.jobs) == 0
+    until(lambda: not working() and len(server.studio.jobs) == 0)
 
 
 @pytest.mark.slow
@@ -157,8 +149,7 @@ def test_the_work_of_a_visitor_that_vanishes_ends(server: Server, when: str, acc
             time.sleep(0.3)
         for one in (*others, raw):
             one.vanish()
-        until(lambda: not working(), 5)
-        assert len(server.studio.jobs) == 0
+        until(lambda: not working() and len(server.studio.jobs) == 0, 5)
 
 
 def test_a_visitor_that_does_not_read_holds_up_nobody(server: Server, client: Client) -> None:
@@ -360,7 +351,7 @@ def test_memory_stays_flat_over_five_hundred_requests() -> None:
             grown = settled() - before
             assert grown < 40 + (server.studio.results._size - kept) / 1e6, f"{grown:.0f} MB"
             assert client.run(method="predict", pictures=[sample])["value"]["type"] == "predictions"
-        assert len(server.studio.jobs) == 0
+        until(lambda: len(server.studio.jobs) == 0)
     until(lambda: set(threading.enumerate()) <= others, 5)  # the studio of the other tests may be open meanwhile
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from asking import until
 
 from tapetum.progress import report
 from tapetum.studios import turns
@@ -44,13 +45,6 @@ def begun(jobs: Jobs, work: Callable[[Job], bytes], owner: str = "me", rank: int
     job = Job(owner, key or str(id(work)), rank, work)
     jobs.begin(job)
     return job
-
-
-def until(true: Callable[[], object], within_s: float = 10) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.005)
 
 
 def test_a_stopped_job_ends_although_others_come_first(jobs: Jobs) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from asking import ME, STREAM, Client
+from asking import ME, STREAM, Client, until
 
 from tapetum.studios import messages
 from tapetum.studios.app import application
@@ -74,13 +74,6 @@ def page(server: Server) -> Iterator[Page]:
     one = Page(server)
     yield one
     one.exchanges.close()
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it does not come"
-        time.sleep(0.02)
 
 
 def test_answers_are_those_over_http(page: Page, client: Client) -> None:
