@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
+from tapetum.switches import during
 from tapetum.types import TapetumWarning
 
 RAW = "the images lie in [0, 1] although the model expects normalised ones: use model.preprocess"
@@ -23,12 +24,8 @@ _said: ContextVar[list[str] | None] = ContextVar("tapetum_notes", default=None)
 @contextmanager
 def noting() -> Generator[list[str]]:
     """Yields a list that fills with the notes made inside the block, each sentence once."""
-    said: list[str] = []
-    token = _said.set(said)
-    try:
+    with during(_said, said := list[str]()):
         yield said
-    finally:
-        _said.reset(token)
 
 
 def note(sentence: str) -> None:

@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from tapetum.switches import during
 from tapetum.types import Cancelled
 
 T = TypeVar("T")
@@ -61,43 +62,31 @@ _changes: ContextVar[tuple[Change, ...] | None] = ContextVar("tapetum_shown", de
 @contextmanager
 def watching(watcher: Watcher | None) -> Generator[None]:
     """Sends every progress event inside the block to `watcher`; with None, events are ignored."""
-    token = _watcher.set(watcher)
-    try:
+    with during(_watcher, watcher):
         yield
-    finally:
-        _watcher.reset(token)
 
 
 @contextmanager
 def stage(name: str) -> Generator[None]:
     """Labels the events inside the block with the name of a part of the job; nested names are joined as "outer: inner"."""
     outer = _stage.get()
-    token = _stage.set(name if outer is None else f"{outer}: {name}")
-    try:
+    with during(_stage, name if outer is None else f"{outer}: {name}"):
         yield
-    finally:
-        _stage.reset(token)
 
 
 @contextmanager
 def shown_as(change: Change) -> Generator[None]:
     """Passes what `so_far` gives inside the block through `change`, (tensor, rows) -> tensor."""
     changes = _changes.get()
-    token = _changes.set(None if changes is None else (*changes, change))
-    try:
+    with during(_changes, None if changes is None else (*changes, change)):
         yield
-    finally:
-        _changes.reset(token)
 
 
 @contextmanager
 def hidden() -> Generator[None]:
     """Gives watchers no `so_far` inside the block, which makes something else than a part of the result."""
-    token = _changes.set(None)
-    try:
+    with during(_changes, None):
         yield
-    finally:
-        _changes.reset(token)
 
 
 def report(

@@ -16,7 +16,6 @@ from tapetum.engines.render import Recipe, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier
 from tapetum.engines.statistics import Draws
-from tapetum.engines.unfused import unfused_attention
 from tapetum.progress import Progress, Watcher
 from tapetum.types import Rendering
 
@@ -160,19 +159,6 @@ def test_work_that_is_held_and_another_methods_work_meanwhile_do_not_disturb_eac
     made, beside = interrupted(lambda: work(model), others, at)
     assert torch.equal(numbers(made), numbers(work(model)))
     assert all(torch.equal(numbers(one), alone) for one, alone in zip(beside, after, strict=True))
-
-
-def test_threads_that_turn_fused_attention_off_one_over_the_other_leave_it_as_it_was() -> None:
-    """The first to begin is the first to end: each alone would restore what it found, and the second found it off."""
-    fused = torch.backends.cuda.flash_sdp_enabled()
-    first, second = unfused_attention(), unfused_attention()
-    first.__enter__()
-    second.__enter__()
-    assert not torch.backends.cuda.flash_sdp_enabled()
-    first.__exit__(None, None, None)
-    assert not torch.backends.cuda.flash_sdp_enabled()
-    second.__exit__(None, None, None)
-    assert torch.backends.cuda.flash_sdp_enabled() == fused
 
 
 @pytest.mark.parametrize("name", ["visualize", "smooth_grad"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.notes import note
+from tapetum.switches import ignoring
 from tapetum.types import TapetumError
 
 Projection = Literal["umap", "pca"]
@@ -62,8 +62,7 @@ def _possible(m: int) -> Projection:
 
 def _imported() -> Any:
     """Imports UMAP from umap-learn, without warnings about optional packages."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with ignoring():
         from umap import UMAP
     return UMAP
 
@@ -72,8 +71,7 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[Any]:
     settings = {"n_components": 2, "metric": "cosine", "n_neighbors": min(NEIGHBORS, len(vectors) - 1), "min_dist": MIN_DIST}
     threads = torch.get_num_threads()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with ignoring():
             return _imported()(**settings, random_state=seed, n_jobs=1).fit_transform(vectors)
     except ImportError as error:
         raise TapetumError("a layout by UMAP needs umap-learn: pip install 'tapetum[atlas]'") from error

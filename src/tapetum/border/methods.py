@@ -46,6 +46,7 @@ from tapetum.engines.scores import ModelScore
 from tapetum.notes import noting
 from tapetum.progress import hidden
 from tapetum.registry import add, check_parameters
+from tapetum.switches import during
 from tapetum.types import Attribution, FourQuestions, Kind, Method, MethodError, Reduce, Rendering, Scale, Takes
 
 P = ParamSpec("P")
@@ -165,16 +166,13 @@ def register(
         about = _placed(name, places, positional, keywords)
         like = profile(name, keywords["like"]).defaults if "like" in keywords else {}
         given = check_parameters(method, {**like, **keywords})
-        inside = _inside.set(True)
-        try:
-            with noting() as said, hidden() if inside.old_value is True else nullcontext():
-                if "model" not in places:
-                    return _with_notes(row.make(method, body, about, given, keywords), said)
-                with border(about["model"], about.get(subject), takes) as (network, ready):
-                    about |= {"model": network, **({subject: ready} if subject else {})}
-                    made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
-        finally:
-            _inside.reset(inside)
+        shown = hidden() if _inside.get() else nullcontext()
+        with noting() as said, shown, during(_inside, True):
+            if "model" not in places:
+                return _with_notes(row.make(method, body, about, given, keywords), said)
+            with border(about["model"], about.get(subject), takes) as (network, ready):
+                about |= {"model": network, **({subject: ready} if subject else {})}
+                made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
         return _with_notes(made, said)
 
     vars(public)["__signature__"] = signature

@@ -20,6 +20,7 @@ from tapetum.cli.generated import HELP, LazyGroup, RunGroup
 from tapetum.cli.options import MODEL_HELP, USUAL, asks_for_model
 from tapetum.cli.terminal import STOPPED, debugging, fail, remark, say, unexpected
 from tapetum.runners.allocator import keep_large_blocks
+from tapetum.switches import during
 from tapetum.types import MethodError, ModelError, TapetumError, TapetumWarning
 
 app = typer.Typer(
@@ -47,11 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be text
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
-    token = debugging.set(words != given)
-    try:
+    with during(debugging, words != given):
         status = _status(words)
-    finally:
-        debugging.reset(token)
     raise SystemExit(status)
 
 

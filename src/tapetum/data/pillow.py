@@ -6,8 +6,6 @@ import contextlib
 import io
 import math
 import re
-import threading
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from tapetum.data.strips import Raster, as_tensor, upright
 from tapetum.files import shown
+from tapetum.switches import Switch, ignoring
 from tapetum.types import ImageError
 
 MAX_PIXELS = 64_000_000
@@ -44,32 +43,19 @@ _DECODERS = {"WEBP": 32_000_000, "AVIF": 32_000_000, "JPEG2000": 24_000_000}
 _PROGRESSIVE, _TILE = 48_000_000, 270_000_000
 """Numbers of pixels for which decoders need 0.6 GB (measured: 16, 14, 23 and 11 bytes each), and bytes of a TIFF tile."""
 
-_readers = 0
-_readers_lock = threading.Lock()
-_switches = contextlib.ExitStack()
-
 
 @contextlib.contextmanager
-def strict_pillow() -> Iterator[None]:
-    """Makes Pillow refuse truncated files and give no warnings while any picture is read.
-
-    These are global settings of Pillow: the first reader sets them, the last of several threads resets them.
-    """
-    global _readers
-    with _readers_lock:
-        if _readers == 0:
-            _switches.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
-            ImageFile.LOAD_TRUNCATED_IMAGES = False
-            _switches.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-        _readers += 1
+def _strict() -> Iterator[None]:
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
-        yield
+        with ignoring(module=r"PIL(\.|$)"):
+            yield
     finally:
-        with _readers_lock:
-            _readers -= 1
-            if _readers == 0:
-                _switches.close()
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+strict_pillow = Switch(_strict)
+"""Makes Pillow refuse truncated files and give no warnings while any picture is read."""
 
 
 # --- files

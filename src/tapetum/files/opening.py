@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from tapetum.files.words import shown
+from tapetum.switches import during
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 1_000_000_000
@@ -29,11 +30,8 @@ _closed: ContextVar[bool] = ContextVar("tapetum_files_closed", default=False)
 @contextlib.contextmanager
 def closed() -> Iterator[None]:
     """Refuses to open any file by its name inside the block: for work on what a visitor typed."""
-    token = _closed.set(True)
-    try:
+    with during(_closed, True):
         yield
-    finally:
-        _closed.reset(token)
 
 
 def are_closed() -> bool:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch.utils import checkpoint as torch_checkpoint
 
-_lock = threading.Lock()
+from tapetum.switches import Switch
+
 _here = threading.local()
-_users = 0
 _REENTRANT = "CheckpointFunction"
 _OTHER = ("_checkpoint_without_reentrant_generator_impl", "_checkpoint_without_reentrant_generator")
 """Names that torch's `checkpoint` looks up when it is called: the first in newer versions of torch, the second in older."""
@@ -33,22 +33,22 @@ def uncheckpointed() -> Generator[None]:
     """Switches gradient checkpointing off inside the block, in this thread: functions under it are called directly."""
     outer = getattr(_here, "plain", False)
     _here.plain = True
-    _count(+1)
     try:
-        yield
+        with _replaced():
+            yield
     finally:
         _here.plain = outer
-        _count(-1)
 
 
-def _count(by: int) -> None:
-    """Counts uses of `uncheckpointed` in all threads; the first puts in the stand-ins, the last restores torch's functions."""
-    global _users
-    with _lock:
-        _users += by
-        if _users == (by > 0):
-            for name, one in (_STAND_INS if by > 0 else _originals).items():
-                setattr(torch_checkpoint, name, one)
+@Switch
+@contextmanager
+def _replaced() -> Generator[None]:
+    """Puts the stand-ins in the place of torch's functions."""
+    with ExitStack() as kept:
+        for name, one in _STAND_INS.items():
+            kept.callback(setattr, torch_checkpoint, name, _originals[name])
+            setattr(torch_checkpoint, name, one)
+        yield
 
 
 def _is_plain() -> bool:

@@ -6,7 +6,6 @@ so pixels pass through NumPy, and the labels return to the device of the pixels.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.engines.perturb.masks import Masks
+from tapetum.switches import ignoring
 from tapetum.types import MethodError
 
 Segmentation: TypeAlias = Literal["slic", "quickshift", "felzenszwalb", "grid"]
@@ -52,8 +52,7 @@ def slic(pixels: Float[Tensor, "c h w"], n: int, compactness: float = 20) -> Int
     from skimage.segmentation import slic as cut
 
     lab = pixels.shape[0] == 3
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-image warns if a tiny picture has fewer segments than requested
+    with ignoring():  # scikit-image warns if a tiny picture has fewer segments than requested
         # Lab has a range of 100; other channels, scaled by scikit-image, have one of 1
         labels = cut(_picture(pixels), n, compactness if lab else compactness / 100, convert2lab=lab, start_label=0)
     return _labels(labels, pixels)
@@ -81,8 +80,7 @@ def felzenszwalb(
     """
     from skimage.segmentation import felzenszwalb as cut
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-image warns about more than three channels, but accepts them
+    with ignoring():  # scikit-image warns about more than three channels, but accepts them
         labels = cut(_picture(pixels), scale, sigma, min_size)
     return _labels(labels, pixels)
 

@@ -10,7 +10,6 @@ also has one. So the sum is exact for any network of differentiable operations, 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +24,7 @@ from tapetum.engines.unfused import unfused_attention
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 from tapetum.models.operations.nested import floats
+from tapetum.switches import ignoring
 
 See = Callable[[Tensor], None]
 """Function called with the bias term b * d score / d output of each operation, in the shape of the output (n, ...)."""
@@ -84,9 +84,8 @@ def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
 @contextlib.contextmanager
 def _forward_mode() -> Iterator[None]:
     """Allows forward-mode derivatives in the block: turns off fused attention, which has none, and a warning of torch."""
-    with unfused_attention(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
+    jit = r"`torch\.jit"
+    with unfused_attention(), ignoring(jit, FutureWarning), ignoring(jit, DeprecationWarning):
         yield
 
 
@@ -111,7 +110,7 @@ class _ImplicitBiases(Following):
         try:
             with torch.no_grad(), forward_ad.dual_level():
                 return [_bias(tensor) for tensor in floats(call.mapped(_along_itself)())]
-        except (RuntimeError, NotImplementedError, TypeError, AttributeError):
+        except (RuntimeError, TypeError, AttributeError):  # what torch raises where it has no forward-mode derivative
             self.unknown.add(call.name or str(call.function))
             return []
 

@@ -37,6 +37,6 @@ def _derivative(value: Tensor, leaf: Tensor, again: bool = False) -> Tensor:
     """Returns d value / d leaf, zeros if the value does not depend on it; `again` keeps the result differentiable."""
     try:
         (grad,) = torch.autograd.grad(value, leaf, create_graph=again, allow_unused=True)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         raise MethodError(f"the network has an operation without a second derivative ({error}): use grad_cam") from error
     return torch.zeros_like(leaf) if grad is None else grad

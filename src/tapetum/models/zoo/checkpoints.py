@@ -7,7 +7,6 @@ import os
 import pathlib
 import pickle
 import threading
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tapetum.files import shown
+from tapetum.switches import ignoring
 from tapetum.types import ModelError
 
 DEEPEST = 4
@@ -79,8 +79,7 @@ def _read(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    with _reading, warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
-        warnings.simplefilter("ignore")  # about kinds of tensors that are refused later
+    with _reading, ignoring(), torch.serialization.safe_globals(PLAIN):  # warnings are about tensors that are refused later
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, cast
 from urllib.error import URLError
@@ -15,6 +14,7 @@ from torch import nn
 from tapetum.data.labels import labels_for
 from tapetum.data.preprocessing import Interpolation, Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
+from tapetum.switches import ignoring
 from tapetum.types import ModelError
 
 
@@ -68,8 +68,7 @@ def timm_preprocessing(module: nn.Module) -> Preprocessing:
 def built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
     """Runs `build` and puts the network into eval mode; turns a failed download into a one-line error."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library's notes on changing defaults do not concern the user
+        with ignoring():  # the library's notes on changing defaults do not concern the user
             return build().eval()
     except (URLError, ConnectionError, TimeoutError, OSError) as error:
         raise _offline(name, error) from error
