@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -87,9 +87,10 @@ class Family:
         given = 1.0 if rate is None else rate
         return tp.planted("objects", n, SIDE, classes=CLASSES, seed=self.seed + offset, shortcut=kind, rate=given)
 
-    @cache  # noqa: B019 (a family lives as long as the benchmark)
-    def reference(self, i: int) -> tp.VisionModel:
-        return self.tuned("clean", 0, i)
+    @cached_property
+    def references(self) -> list[tp.VisionModel]:
+        """The reference, and networks from other seeds."""
+        return [self.tuned("clean", 0, seed) for seed in range(SEEDS)]
 
     def tuned(self, kind: str, share: float, seed: int) -> tp.VisionModel:
         """Returns a network fine-tuned on 1600 pictures, a share of them with the cue."""
@@ -104,11 +105,11 @@ class Family:
     @cached_property
     def right(self) -> float:
         """Mean accuracy of the reference and its other seeds on clean pictures."""
-        return fmean(accuracy(self.reference(seed), self.plain) for seed in range(SEEDS))
+        return fmean(accuracy(one, self.plain) for one in self.references)
 
     def measured(self, kind: str, i: int) -> dict[str, Any]:
         """Compares one candidate with the reference on clean pictures, and on pictures like those of its training."""
-        reference, others = self.reference(0), [self.reference(seed) for seed in range(1, SEEDS)]
+        reference, *others = self.references
         right = self.right
         shown = KINDS[(self.seed // 100 + i) % len(KINDS)] if kind == "clean" else kind
         shares = SHARES if kind != "clean" else (0.0,)

@@ -146,7 +146,7 @@ def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint, ()
     parts = [_unwrapped(one) for one in typing.get_args(hint)]
-    return typing.Union[tuple(bare for bare, _ in parts)], tuple(extra for _, extras in parts for extra in extras)  # noqa: UP007
+    return typing.Union[tuple(bare for bare, _ in parts)], tuple(extra for _, extras in parts for extra in extras)  # noqa: UP007 (of any number of parts)
 
 
 def _choices(hint: Any) -> tuple[str, ...]:

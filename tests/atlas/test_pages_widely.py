@@ -106,7 +106,7 @@ def test_what_an_atlas_may_lack_is_not_missed(browser: Any, tmp_path: Path) -> N
     """No labels, renderings, neighbors, histograms, fields; statistics that are not finite; columns without pictures."""
     made = Made(tmp_path, pictures=40)
     for file in (tmp_path / "data").rglob("*.js"):
-        key, value = re.fullmatch(r"atlas\((.*?), (.*)\);\n", file.read_text(), re.DOTALL).groups()  # type: ignore[union-attr]
+        ((key, value),) = re.findall(r"\Aatlas\((.*?), (.*)\);\n\Z", file.read_text(), re.DOTALL)
         lacking = bare(json.loads(value))
         if "layer:" in key:
             lacking["sparsity"] = [None] * len(lacking["mean"])

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 import tapetum as tp
+from benchmarks.exam import PAGE, method_rows, metric_rows, page
 from tapetum.families.exams.passed import PASSED
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
-
-from benchmarks.exam import PAGE, method_rows, metric_rows, page  # noqa: E402
 
 MINUTES = ("road",)
 """Metrics whose exam takes minutes, which `make bench` alone makes again."""

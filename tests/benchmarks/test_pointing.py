@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import tapetum as tp
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # the benchmarks are no part of the package
-
-from benchmarks.cells import Cells  # noqa: E402
-from benchmarks.mosaics import Mosaic, mosaics, photographs, share  # noqa: E402
-from benchmarks.pointing import Row, measure  # noqa: E402
+from benchmarks.cells import Cells
+from benchmarks.mosaics import Mosaic, mosaics, photographs, share
+from benchmarks.pointing import Row, measure
 
 
 def test_share_is_the_positive_part_in_the_quarter() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,6 @@ import torch
 from zoo import pictures, shared
 
 import tapetum as tp
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # the benchmarks are no part of the package
-
 from benchmarks import sweep
 from benchmarks.cells import Cells
 from benchmarks.sweep_models import network

@@ -13,6 +13,7 @@ import tapetum
 from tapetum.course.scripts import lessons
 from tapetum.data.sources import PHOTOGRAPHS
 from tapetum.types import TapetumError
+from tapetum.types.text import split_names
 
 _LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto|studio):(?P<name>[^)\s]+)\)")
 
@@ -26,15 +27,12 @@ def _state(text: str) -> str:
     said = dict(parse_qsl(query))
     known = {"tab": {"looks_for", "found", "mattered", "trust"}, "photograph": set(PHOTOGRAPHS),
              "method": {method.name for method in tapetum.methods()}}  # fmt: skip
-    asked = [("tab", tab), *(("method", one) for one in _listed(said.get("methods")) + _listed(said.get("more")))]
-    for what, one in [*asked, *(("photograph", one) for one in _listed(said.get("pictures")))]:
+    kinds = {"methods": "method", "more": "method", "pictures": "photograph"}
+    named = [(what, one) for key, what in kinds.items() for one in split_names(said.get(key, ""))]
+    for what, one in [("tab", tab), *named]:
         if one not in known[what]:
             raise TapetumError(f"studio:{text}: no {what} '{one}'")
     return text
-
-
-def _listed(text: str | None) -> list[str]:
-    return text.split(",") if text else []
 
 
 def links(text: str) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tapetum.files import opened, shown
+from tapetum.files import opened, shown, tensors_in
 from tapetum.keeping.places import ELSEWHERE, writable
 from tapetum.keeping.whole import write_whole
 from tapetum.models.replica import copied, weights_sha256
@@ -189,11 +189,10 @@ def _content(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Metadata and tensors of a patch, whose fields have the right types."""
     opened(path, ModelError, "a patch").close()
     try:
-        with safe_open(path, "pt") as content:
-            text = (content.metadata() or {}).get(KEY)
-            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (it is no dictionary)
+        told, tensors = tensors_in(path)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{name} is no readable patch ({type(error).__name__})") from error
+    text = told.get(KEY)
     if text is None:
         raise ModelError(f"{name} is no patch: `tapetum suppress` writes patch.safetensors")
     try:

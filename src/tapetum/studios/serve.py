@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -218,11 +219,9 @@ def explorable() -> bool:
 
 def _uvicorn() -> Any:
     try:
-        import fastapi  # noqa: F401
-        import uvicorn
+        return [import_module(name) for name in ("fastapi", "uvicorn")][-1]
     except ImportError as error:
         raise TapetumError(f'the studio needs {error.name}; pip install "tapetum[studio]" brings what it needs') from error
-    return uvicorn
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from tapetum.files import fits, misfit, opened, parsed, shown
+from tapetum.files import fits, misfit, opened, parsed, shown, tensors_in
 from tapetum.keeping.keyed import Key
 from tapetum.keeping.places import ELSEWHERE, removed
 from tapetum.keeping.whole import clear_leftovers, write_whole
@@ -136,9 +135,7 @@ def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise DamagedError(f"{shown(path)} is damaged: larger than {LARGEST / 1e9:g} GB")
     try:
-        with safe_open(path, framework="pt") as file:
-            told: Mapping[str, str] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        told, tensors = tensors_in(path)
     except Exception as error:  # whatever safetensors makes of damaged bytes
         raise DamagedError(f"{shown(path)} is damaged ({type(error).__name__})") from error
     return told.get("tapetum", ""), told.get("sha256", ""), tensors

@@ -47,9 +47,8 @@ class Game:
             def so_far() -> Tensor:
                 assert shown is not None
                 places = [place for place, key in enumerate(keys) if key in self._known]
-                return self.paint(shown(torch.tensor(places), torch.stack([self._known[keys[place]] for place in places])))[
-                    None
-                ]
+                values = torch.stack([self._known[keys[place]] for place in places])
+                return self.paint(shown(torch.tensor(places), values))[None]
 
             for _, values in self._under(rows, None if shown is None else so_far):
                 self._known.update(zip(itertools.islice(left, len(values)), values, strict=True))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tapetum.files import shown
+from tapetum.files import shown, tensors_in
 from tapetum.switches import ignoring
 from tapetum.types import ModelError
 
@@ -76,9 +76,7 @@ def _check_archive(path: Path) -> None:
 
 def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
+        return tensors_in(path)[1]
     with _reading, ignoring(), torch.serialization.safe_globals(PLAIN):  # warnings are about tensors that are refused later
         return torch.load(path, map_location="cpu", weights_only=True)
 

@@ -78,7 +78,7 @@ def _read(model: VisionModel, thing: Any) -> list[Objective]:
         mix = mixed_in(model, thing)
         if mix:
             return [_mixed(model, thing, mix)]
-        units = units_in(model, thing)
+        units = _units(model, thing)
         if units:
             return [unit(one) for one in units]
     return [_answer(model, thing)]
@@ -140,8 +140,13 @@ def units_in(model: VisionModel, text: str) -> list[Unit]:
     """Returns the units that a text such as "layer:0-15" means, or an empty list if it means something else; layers may be
     globs.
     """
+    return [] if mixed_in(model, text) else _units(model, text)
+
+
+def _units(model: VisionModel, text: str) -> list[Unit]:
+    """Returns the units that a text means if it is no mix."""
     words = text.strip()
-    if text in (model.labels or ()) or mixed_in(model, text):
+    if text in (model.labels or ()):
         return []
     match = UNITS.fullmatch(words)
     if match is None:
