@@ -32,13 +32,21 @@ function NumberField({ of, value, set }: FieldProps) {
     if (given === "") return (refuse(""), set(of.default));
     const whole = of.type === "int" && !Number.isInteger(number);
     const out = (of.low !== null && number < of.low) || (of.high !== null && number > of.high);
-    if (!Number.isFinite(number) || whole || out) return (refuse(whole ? "a whole number" : out ? `${of.low ?? "…"} to ${of.high ?? "…"}` : "a number"), false);
+    if (!Number.isFinite(number) || whole || out)
+      return (refuse(whole ? "a whole number" : out ? `${of.low ?? "…"} to ${of.high ?? "…"}` : "a number"), false);
     refuse("");
     set(number);
   };
   return (
     <>
-      <Typed inputMode={of.type === "int" ? "numeric" : "decimal"} value={text} take={take} placeholder={of.default === null ? "auto" : String(of.default)} size={8} wrong={wrong !== ""} />
+      <Typed
+        inputMode={of.type === "int" ? "numeric" : "decimal"}
+        value={text}
+        take={take}
+        placeholder={of.default === null ? "auto" : String(of.default)}
+        size={8}
+        wrong={wrong !== ""}
+      />
       {wrong && <span class="caution">{wrong}</span>}
     </>
   );
@@ -76,7 +84,9 @@ function Field(props: FieldProps) {
       </select>
     );
   }
-  return <Typed value={text} take={(given) => set(given || null)} size={14} placeholder={of.default === null ? "auto" : String(of.default)} />;
+  return (
+    <Typed value={text} take={(given) => set(given || null)} size={14} placeholder={of.default === null ? "auto" : String(of.default)} />
+  );
 }
 
 const same = (a: Value, b: Value) => JSON.stringify(a) === JSON.stringify(b);

@@ -28,7 +28,10 @@ export class Exchanges {
   private readonly name = random();
   private count = 0;
 
-  constructor(private readonly model: Model, private readonly view: Window & typeof globalThis) {
+  constructor(
+    private readonly model: Model,
+    private readonly view: Window & typeof globalThis,
+  ) {
     model.on("msg:custom", this.hear);
   }
 
@@ -51,7 +54,10 @@ export class Exchanges {
       signal?.addEventListener("abort", () => this.open.has(id) && stop());
       this.open.set(id, (told, piece) => {
         if (told.status !== undefined) {
-          const stream = new this.view.ReadableStream<Uint8Array>({ start: (control) => void (into = control), cancel: () => void leave() });
+          const stream = new this.view.ReadableStream<Uint8Array>({
+            start: (control) => void (into = control),
+            cancel: () => void leave(),
+          });
           const empty = told.status === 204 || told.status === 304;
           resolve(new this.view.Response(empty ? null : stream, { status: told.status, headers: told.headers ?? {} }));
         }
@@ -67,7 +73,9 @@ export class Exchanges {
   private ask(id: string, request: object, bytes: Uint8Array<ArrayBuffer>): void {
     for (let at = 0; at === 0 || at < bytes.length; at += PIECE_BYTES) {
       const more = at + PIECE_BYTES < bytes.length;
-      this.model.send({ id, more, ...(at ? { do: "body" } : { do: "ask", ...request }) }, undefined, [bytes.slice(at, at + PIECE_BYTES).buffer]);
+      this.model.send({ id, more, ...(at ? { do: "body" } : { do: "ask", ...request }) }, undefined, [
+        bytes.slice(at, at + PIECE_BYTES).buffer,
+      ]);
     }
   }
 

@@ -32,9 +32,13 @@ export function Stepper({
   const within = (value: number) => Math.min(last, Math.max(0, Math.floor(value) || 0));
   return (
     <span class="stepper" role="group" aria-label={label}>
-      <button type="button" aria-label="Previous channel" disabled={channel <= 0} onClick={() => set(within(channel - 1))}>−</button>
+      <button type="button" aria-label="Previous channel" disabled={channel <= 0} onClick={() => set(within(channel - 1))}>
+        −
+      </button>
       <Typed inputMode="numeric" label={label} size={4} value={String(channel)} take={(text) => set(within(Number(text)))} />
-      <button type="button" aria-label="Next channel" disabled={channel >= last} onClick={() => set(within(channel + 1))}>+</button>
+      <button type="button" aria-label="Next channel" disabled={channel >= last} onClick={() => set(within(channel + 1))}>
+        +
+      </button>
       {of !== null && <span class="note">of {count(of)}</span>}
       {of !== null && of > 1 && (
         <button type="button" onClick={() => set(Math.floor(Math.random() * of))}>

@@ -157,7 +157,11 @@ function Token({ opened }: { opened: () => void }) {
       <p>
         It stands in the address that <code>tapetum studio</code> printed.
       </p>
-      {tried && <p class="caution" role="alert">That is not the token of this studio.</p>}
+      {tried && (
+        <p class="caution" role="alert">
+          That is not the token of this studio.
+        </p>
+      )}
       <form class="row-of" onSubmit={enter}>
         <input type="password" aria-label="Token" value={text} onInput={(event) => set(event.currentTarget.value)} autocomplete="off" />
         <button type="submit" class="strong">

@@ -55,7 +55,13 @@ export function judgeAsk(now: State, model: string, columns: Column[]): Ask | nu
   return maps.length ? askOf(model, "judge", { pictures: picturesOf(now), maps }) : null;
 }
 
-export function useMaps(): { columns: Column[]; runs: Run[]; judged: (column: Column, row: number) => Verdict | null; judging: boolean; trouble: string } {
+export function useMaps(): {
+  columns: Column[];
+  runs: Run[];
+  judged: (column: Column, row: number) => Verdict | null;
+  judging: boolean;
+  trouble: string;
+} {
   const now = state.use();
   methods.use();
   useModel(now.other);

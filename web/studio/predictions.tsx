@@ -7,7 +7,8 @@ import { change, state } from "./state";
 import type { Prediction } from "./types";
 import { modelRefused } from "./world";
 
-const percent = (share: number) => (share >= 0.0995 ? `${(100 * share).toFixed(0)} %` : share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`);
+const percent = (share: number) =>
+  share >= 0.0995 ? `${(100 * share).toFixed(0)} %` : share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 
 /** The predictions of some pictures, asked for before anything else. */
 export function usePredictions(slot: string, model: string, pictures: string[], k = 5): { rows: Prediction[][]; run: Run } {
@@ -24,7 +25,11 @@ export function explain(index: number, beside: string[] = []): void {
   const target = String(index);
   const others = beside.filter((one) => one !== target);
   const next = beside.length > 1 && beside.includes(target) ? others : [...others, target].slice(-6);
-  change({ targets: next, against: state.get().against === target ? "" : state.get().against, tab: tab === "looks_for" || tab === "found" ? "mattered" : tab });
+  change({
+    targets: next,
+    against: state.get().against === target ? "" : state.get().against,
+    tab: tab === "looks_for" || tab === "found" ? "mattered" : tab,
+  });
 }
 
 /** One picture's answers. Click: explain it; the plus: beside those that are explained. */
@@ -40,7 +45,13 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
         const old = was(one.index);
         return (
           <li key={one.index} class={on ? "on" : ""}>
-            <button type="button" class="plain answer" aria-pressed={on} title={`Explain ${one.label}`} onClick={(event) => explain(one.index, event.shiftKey ? now : [])}>
+            <button
+              type="button"
+              class="plain answer"
+              aria-pressed={on}
+              title={`Explain ${one.label}`}
+              onClick={(event) => explain(one.index, event.shiftKey ? now : [])}
+            >
               <span class="label">{one.label}</span>
               <span class="value">
                 {before && <s>{old === undefined ? "less" : percent(old)}</s>} {share === null ? number(one.value) : percent(share)}
@@ -52,7 +63,15 @@ export function Bars({ rows, before, stale = false }: { rows: Prediction[]; befo
                 </span>
               )}
             </button>
-            <button type="button" class="plain plus" aria-label={on && targets.length > 1 ? `Take ${one.label} out` : `${one.label} beside the others`} title="Beside the others" onClick={() => explain(one.index, now)}>{on && targets.length > 1 ? "−" : "+"}</button>
+            <button
+              type="button"
+              class="plain plus"
+              aria-label={on && targets.length > 1 ? `Take ${one.label} out` : `${one.label} beside the others`}
+              title="Beside the others"
+              onClick={() => explain(one.index, now)}
+            >
+              {on && targets.length > 1 ? "−" : "+"}
+            </button>
           </li>
         );
       })}

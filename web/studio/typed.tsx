@@ -21,8 +21,16 @@ export function Typed({ value, take, size, label, placeholder = "", inputMode = 
   };
   return (
     <input
-      type="text" inputMode={inputMode} size={size} placeholder={placeholder} aria-label={label} aria-invalid={wrong} spellcheck={false}
-      value={draft ?? value} onInput={(event) => set(event.currentTarget.value)} onChange={done}
+      type="text"
+      inputMode={inputMode}
+      size={size}
+      placeholder={placeholder}
+      aria-label={label}
+      aria-invalid={wrong}
+      spellcheck={false}
+      value={draft ?? value}
+      onInput={(event) => set(event.currentTarget.value)}
+      onChange={done}
     />
   );
 }

@@ -40,7 +40,9 @@ async function open(frame: HTMLIFrameElement, model: Model, nonce: string): Prom
   const exchanges = new Exchanges(model, view);
   view.addEventListener("pagehide", exchanges.leave);
   const late = setTimeout(() => (root.textContent = WAITING), PATIENCE_MS);
-  const [styles, script] = await Promise.all(["studio.css", "studio.js"].map((name) => exchanges.fetch(name).then((reply) => reply.text())));
+  const [styles, script] = await Promise.all(
+    ["studio.css", "studio.js"].map((name) => exchanges.fetch(name).then((reply) => reply.text())),
+  );
   clearTimeout(late);
   root.textContent = "";
   let saving: ReturnType<typeof setTimeout> | undefined;
@@ -53,7 +55,10 @@ async function open(frame: HTMLIFrameElement, model: Model, nonce: string): Prom
       saving = setTimeout(() => model.save_changes(), 500);
     },
   };
-  for (const [tag, text] of [["style", styles], ["script", script]] as const) {
+  for (const [tag, text] of [
+    ["style", styles],
+    ["script", script],
+  ] as const) {
     const element = page.createElement(tag);
     element.nonce = nonce;
     element.textContent = text!;
