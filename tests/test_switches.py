@@ -72,7 +72,11 @@ def test_a_switch_is_turned_while_anybody_needs_it_and_not_if_it_cannot_be() -> 
     one.__enter__()
     other.__enter__()
     one.__exit__(None, None, None)
-    assert said == ["on"]
+    assert (said, switch.here) == (["on"], True)
+    elsewhere: list[bool] = []
+    with switch():
+        _elsewhere(lambda: elsewhere.append(switch.here))
+        assert (switch.here, elsewhere) == (True, [False])
     other.__exit__(None, None, None)
     with pytest.raises(ValueError, match="inside"), switch():
         raise ValueError("inside")

@@ -24,6 +24,12 @@ class Switch:
     def __init__(self, turn: Callable[[], AbstractContextManager[object]]) -> None:
         self._turn, self._lock = turn, threading.Lock()
         self._users, self._turned = 0, ExitStack()
+        self._here = threading.local()
+
+    @property
+    def here(self) -> bool:
+        """Whether this thread is inside such a block."""
+        return getattr(self._here, "depth", 0) > 0
 
     @contextmanager
     def __call__(self) -> Generator[None]:
@@ -31,9 +37,11 @@ class Switch:
             if self._users == 0:
                 self._turned.enter_context(self._turn())
             self._users += 1
+        self._here.depth = getattr(self._here, "depth", 0) + 1
         try:
             yield
         finally:
+            self._here.depth = getattr(self._here, "depth", 0) - 1
             with self._lock:
                 self._users -= 1
                 if self._users == 0:

@@ -223,7 +223,7 @@ def test_the_version_and_the_marker_of_types_are_there() -> None:
 
 # --- how far a call travels
 
-MOST = 60
+MOST = 61
 """Functions of tapetum that a warm Grad-CAM passes (measured; 158 before facts were looked up, each added one is a choice)."""
 
 

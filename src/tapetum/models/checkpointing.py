@@ -9,7 +9,6 @@ and restored when the last thread leaves.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,7 +17,6 @@ from torch.utils import checkpoint as torch_checkpoint
 
 from tapetum.switches import Switch
 
-_here = threading.local()
 _REENTRANT = "CheckpointFunction"
 _OTHER = ("_checkpoint_without_reentrant_generator_impl", "_checkpoint_without_reentrant_generator")
 """Names that torch's `checkpoint` looks up when it is called: the first in newer versions of torch, the second in older."""
@@ -29,21 +27,7 @@ _originals: dict[str, Any] = {
 
 
 @contextmanager
-def uncheckpointed() -> Generator[None]:
-    """Switches gradient checkpointing off inside the block, in this thread: functions under it are called directly."""
-    outer = getattr(_here, "plain", False)
-    _here.plain = True
-    try:
-        with _replaced():
-            yield
-    finally:
-        _here.plain = outer
-
-
-@Switch
-@contextmanager
-def _replaced() -> Generator[None]:
-    """Puts the stand-ins in the place of torch's functions."""
+def _stand_ins() -> Generator[None]:
     with ExitStack() as kept:
         for name, one in _STAND_INS.items():
             kept.callback(setattr, torch_checkpoint, name, _originals[name])
@@ -51,8 +35,8 @@ def _replaced() -> Generator[None]:
         yield
 
 
-def _is_plain() -> bool:
-    return getattr(_here, "plain", False)
+uncheckpointed = Switch(_stand_ins)
+"""Switches gradient checkpointing off inside the block, in this thread: functions under it are called directly."""
 
 
 class _Reentrant:
@@ -60,14 +44,14 @@ class _Reentrant:
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
-        return function(*args) if _is_plain() else _originals[_REENTRANT].apply(function, preserve, *args)
+        return function(*args) if uncheckpointed.here else _originals[_REENTRANT].apply(function, preserve, *args)
 
 
 def _generator(name: str) -> Callable[..., Iterator[None]]:
     """Stand-in for torch's generator of that name, which sets up and ends checkpointing around the function's call."""
 
     def steps(*args: Any, **kwargs: Any) -> Iterator[None]:
-        return (None for _ in range(1)) if _is_plain() else _originals[name](*args, **kwargs)
+        return (None for _ in range(1)) if uncheckpointed.here else _originals[name](*args, **kwargs)
 
     return steps
 
