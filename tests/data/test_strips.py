@@ -119,7 +119,7 @@ def test_a_picture_of_24_million_pixels_takes_its_bytes_and_what_is_asked_for(tm
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
     crop, whole = map(float, done.stdout.split())
     assert crop < 96 + 120  # 4 bytes a pixel
-    assert whole < 288 + 96 + 150  # malloc may keep the bytes of a second picture for a third
+    assert whole < 288 + 2 * 96 + 100  # malloc may keep the bytes of a second picture: 390 MB as a rule, seldom 537
 
 
 COMMAND = """
