@@ -67,7 +67,7 @@ from tapetum.types import (
     Answer as Answer, Attack as Attack,
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
-    ConceptRelevance as ConceptRelevance,
+    Concept as Concept, ConceptRelevance as ConceptRelevance,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
     DepthCurve as DepthCurve, FiveAnswers as FiveAnswers,
     DepthProperties as DepthProperties, Diagnosis as Diagnosis, Disturbance as Disturbance,

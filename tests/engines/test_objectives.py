@@ -20,7 +20,7 @@ from tapetum.engines.render import Recipe, measure, optimize, render
 from tapetum.engines.render import objectives as o
 from tapetum.engines.render.objectives import Objective, Seen
 from tapetum.engines.render.parametrizations import Start, pixel
-from tapetum.types import LayerError, TapetumError, Unit
+from tapetum.types import Concept, LayerError, TapetumError, Unit
 
 C, H, W = 6, 5, 7
 """The hand-made activations: not square, and odd."""
@@ -56,6 +56,8 @@ ALONE: dict[str, Callable[[], Objective]] = {
     "direction, cosine": lambda: o.direction("map", VECTOR, cosine_power=1.5),
     "direction_neuron": lambda: o.direction_neuron("map", VECTOR, 2, 2, cosine_power=1),
     "cosine_direction": lambda: o.cosine_direction("map", VECTOR),
+    "concept": lambda: o.concept(Concept("map", VECTOR)),
+    "concept at": lambda: o.concept(Concept("map", VECTOR, position=(4, 1))),
     "tensor_direction": lambda: o.tensor_direction("map", GIVEN[:, 1:3, :4], cosine_power=0.5),
     "class_logit": lambda: o.class_logit(3),
     "class_probability": lambda: o.class_probability(3),
@@ -476,6 +478,7 @@ RAISED: dict[str, Callable[[tuple[int, int]], Objective]] = {
     "direction": lambda _: o.direction(LAYER, VECTOR, cosine_power=1),
     "direction_neuron": lambda _: o.direction_neuron(LAYER, VECTOR),
     "cosine_direction": lambda _: o.cosine_direction(LAYER, VECTOR),
+    "concept": lambda _: o.concept(Concept(LAYER, VECTOR)),
     "tensor_direction": lambda size: o.tensor_direction(LAYER, given_at(size)),
     "class_logit": lambda _: o.class_logit(3),
     "class_probability": lambda _: o.class_probability(3),

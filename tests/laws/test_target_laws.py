@@ -56,6 +56,7 @@ TARGETS: dict[str, tuple[Any, Any]] = {
     "union": (tp.union(1, 3), tp.probability(tp.union(0, 2, 4))),
     "similarity": (tp.Similarity(torch.arange(5.0) - 1), tp.Similarity(pictures(1, seed=4))),
     "unit": (tp.Unit("down", 1), tp.Unit("down", 3, (2, 4))),
+    "concept": (tp.Concept("down", torch.arange(8.0) - 2), tp.Concept("down", -torch.ones(8), "less", (2, 4))),
     "box": (tp.Box(1), tp.Box(2, 0, 0, 12, 8)),
     "region": (tp.Region(1, (0, 0, 9, 9)), tp.Region(2, (4, 4, 16, 12))),
     "box predicted": (None, None),

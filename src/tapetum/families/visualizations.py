@@ -56,8 +56,8 @@ def visualize(
     in [0, 1]; scores (n,) the objective of the finished pictures without transforms. A batch of units gives the same pictures
     as single runs. A unit that no gradient reaches has the status `silent`. `units` are "layer:5", "layer:5@row,column",
     several as "layer:0-15", "layer:3,5,7" or "layer:*", a class (index or name), a mix of these for one picture, such as
-    "layer:5 + layer:9" or "0.5 * layer:5 - tabby", a `tp.Unit` or another target that reads the model's answer, one of
-    `tp.objectives`, or a list of these.
+    "layer:5 + layer:9" or "0.5 * layer:5 - tabby", a `tp.Unit`, a `tp.Concept` or another target that reads the
+    model's answer, one of `tp.objectives`, or a list of these.
 
     With `diversity` n each unit has n pictures that differ, `layout` (units, n): picture i raises the objective minus w |s|
     times the mean over the others j of cos(G_i, G_j), G the Gram matrix of a layer, s the mean objective of the n at that step,

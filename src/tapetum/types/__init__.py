@@ -53,6 +53,7 @@ from tapetum.types.studies import FilterSpecialization, InformationByDepth, Stud
 from tapetum.types.targets import (
     AnyOf,
     Box,
+    Concept,
     Contrast,
     Output,
     Outputs,

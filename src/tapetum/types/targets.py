@@ -1,4 +1,5 @@
-"""Targets of explanations: a class, a contrast, a raw output, a box, a region, a similarity, a unit, on a chosen scale.
+"""Targets of explanations: a class, a contrast, a raw output, a box, a region, a similarity, a unit, a concept,
+on a chosen scale.
 
 Every target is a small frozen dataclass whose `str` describes it in words; `as_score` also accepts these words.
 """
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias
 
+import torch
 from torch import Tensor
 
 from tapetum.types.refusals import TargetError
@@ -228,13 +230,57 @@ class Unit:
         return cls(match["layer"], int(match["channel"]), position)
 
 
+@saved
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """A direction in a layer's channels: the mean over the map of (a . v) / |v|, or that number at one position.
+
+    With v = 1 for one channel and 0 for all others, it is the `Unit` of that channel.
+
+    direction  v (c,): one number a channel, or for a layer that gives vectors (n, c) one an entry; its length does not matter
+    name       for captions
+    position   (row, column) in the layer's map
+    """
+
+    layer: str
+    direction: Tensor
+    name: str = ""
+    position: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        v = self.direction
+        try:
+            v = v.detach().clone() if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TargetError(f"a concept's direction is one number a channel, (c,), not {v!r:.40}") from error
+        if v.ndim != 1 or not len(v) or v.dtype == torch.bool or v.is_complex():
+            raise TargetError(
+                f"a concept's direction is one number a channel, (c,), not a tensor {tuple(v.shape)} of {v.dtype}"
+            )
+        v = v if v.is_floating_point() else v.double()
+        if not bool(v.isfinite().all()) or not bool(v.any()):
+            raise TargetError("a concept's direction holds finite numbers that are not all zero")
+        object.__setattr__(self, "direction", v)
+
+    @property
+    def unit_vector(self) -> Tensor:
+        """The direction with length 1, (c,) float64."""
+        v = self.direction.double()
+        v = v / v.abs().max()  # the squares of tiny or huge numbers have no float64
+        return v / torch.linalg.vector_norm(v)
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else "@{},{}".format(*self.position)
+        return f"{self.name or f'direction in {self.layer}'}{where}"
+
+
 def _px(corners: Sequence[float]) -> str:
     """Writes corners, rounded to a tenth of a pixel, separated by commas."""
     return ",".join(f"{round(float(corner), 1):g}" for corner in corners)
 
 
 TargetLike: TypeAlias = (
-    int | SupportsIndex | str | Contrast | AnyOf | Scaled | Output | Box | Region | Similarity | Unit
+    int | SupportsIndex | str | Contrast | AnyOf | Scaled | Output | Box | Region | Similarity | Unit | Concept
     | Callable[[Any], Any] | Sequence[Any] | Tensor | None
 )  # fmt: skip
 """Values that a method's `target` takes: one for all images, or a sequence of one each; None: the predicted class."""

@@ -14,7 +14,7 @@ from tapetum.data.preprocessing import size_of
 from tapetum.engines.scores.base import ModelScore, index_name
 from tapetum.engines.scores.classes import CLASSES, ClassScore, OutputScore, heads_in
 from tapetum.engines.scores.embeddings import SimilarityScore, embedded
-from tapetum.engines.scores.inside import CallableScore, UnitScore, checked_unit
+from tapetum.engines.scores.inside import CallableScore, UnitScore, checked_concept, checked_unit
 from tapetum.engines.scores.outputs import (
     Answer,
     answer,
@@ -43,7 +43,20 @@ from tapetum.engines.scores.readings import Reading
 from tapetum.engines.scores.texts import FORMS, read_text
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.notes import note
-from tapetum.types import AnyOf, Box, Contrast, Output, Region, Scale, Scaled, Similarity, TargetError, TargetLike, Unit
+from tapetum.types import (
+    AnyOf,
+    Box,
+    Concept,
+    Contrast,
+    Output,
+    Region,
+    Scale,
+    Scaled,
+    Similarity,
+    TargetError,
+    TargetLike,
+    Unit,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +155,16 @@ def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) 
         return (target,) * len(images)
     many = [read_text(model, one) if isinstance(one, str) else one for one in _one_per_image(target, len(images))]
     checked = tuple(_checked(model, images, one) for one in many)
-    if len({"class" if isinstance(one, (int, Contrast, AnyOf, Scaled)) else type(one) for one in checked}) > 1:
+    if len({_kind(one) for one in checked}) > 1:
         raise TargetError("the targets of one call are of one kind: all classes, or all boxes, units, ...")
     return checked
+
+
+def _kind(target: Any) -> Any:
+    """Returns what the targets of one call have in common: all classes, all inside the network, or all of one type."""
+    return (
+        "class" if isinstance(target, (int, Contrast, AnyOf, Scaled)) else Unit if isinstance(target, Concept) else type(target)
+    )
 
 
 def _one_per_image(target: TargetLike, n: int) -> list[Any]:
@@ -163,6 +183,8 @@ def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
         return target
     if isinstance(target, Unit):
         return checked_unit(model, target)
+    if isinstance(target, Concept):
+        return checked_concept(model, target)
     if isinstance(target, Output):
         return _checked_output(model, images, target)
     if model.encode_text is not None:
@@ -333,7 +355,7 @@ def _seen_in(model: VisionModel, image: Tensor, target: Any, predicted_class: in
 def score_of(model: VisionModel, targets: tuple[Any, ...], answers: dict[Head, Answer], scale: Scale = "logit") -> ModelScore:
     """Builds the score of checked and complete targets of one kind; `answers` come from `answers_for`."""
     first = targets[0]
-    if isinstance(first, Unit):
+    if isinstance(first, (Unit, Concept)):
         return UnitScore(model, targets)
     if isinstance(first, Output):
         return OutputScore(model, targets, next(iter(answers), None))

@@ -1,10 +1,10 @@
-"""Scores other than the model's answer: a unit inside the network, or the user's function of the output."""
+"""Scores other than the model's answer: a unit or a direction inside the network, or the user's function of the output."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import Parameter
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from tapetum.engines.probe import edit
 from tapetum.engines.scores.base import ModelScore, TargetScore, one_each
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import LayerError, TargetError, Unit
+from tapetum.types import Concept, LayerError, TargetError, Unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +54,10 @@ def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class UnitScore(TargetScore):
-    """Score (n,) of a unit inside the network: its activation at a position, or without one the mean over its map."""
+    """Score (n,) of a unit or a concept inside the network: its activation at a position, or the mean over its map."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "part", f"units of {sorted({one.layer for one in self.targets})}")
+        object.__setattr__(self, "part", f"inside {sorted({one.layer for one in self.targets})}")
 
     def __call__(self, images: Tensor, /) -> Tensor:
         one_each(self.targets, len(images))
@@ -76,9 +76,12 @@ def _keep_copy(seen: dict[str, Tensor], layer: str, activation: Tensor) -> None:
     seen[layer] = activation.clone()
 
 
-def _unit_value(activation: Tensor, unit: Unit) -> Tensor:
-    """Returns the value of a unit in the activation of one image, (c, h, w) or (c,)."""
-    channel = activation[unit.channel]
+def _unit_value(activation: Tensor, unit: Unit | Concept) -> Tensor:
+    """Returns the value of a unit or a concept in the activation of one image, (c, h, w) or (c,)."""
+    if isinstance(unit, Concept):
+        channel = torch.tensordot(unit.unit_vector.to(activation.device, activation.dtype), activation, 1)
+    else:
+        channel = activation[unit.channel]
     return channel.mean() if unit.position is None else channel[unit.position]
 
 
@@ -90,6 +93,29 @@ def checked_unit(model: VisionModel, unit: Unit) -> Unit:
         raise LayerError(f"{layer} of {model.name} has no map and so no units")
     if unit.channel >= channels:
         raise TargetError(f"unit {unit} does not exist: {layer} has {channels} channels, 0 to {channels - 1}")
-    if unit.position is not None and grid is not None and not all(0 <= p < g for p, g in zip(unit.position, grid, strict=True)):
-        raise TargetError(f"unit {unit} does not exist: the map of {layer} has {grid[0]} x {grid[1]} positions")
+    _check_position(unit, layer, grid)
     return unit
+
+
+def checked_concept(model: VisionModel, concept: Concept, *, placed: bool = True) -> Concept:
+    """Returns the concept with the full name of its layer; refuses one that does not fit the layer.
+
+    Without `placed` the position is not checked against the layer's map at the model's own size.
+    """
+    found = model.find_layers(concept.layer)
+    if len(found) != 1:
+        raise LayerError(f"'{concept.layer}' means {len(found)} layers of {model.name}: a concept has one")
+    row = model.survey[found[0]]
+    if row.units is None:
+        raise LayerError(f"{row.name} of {model.name} has no map and so no directions of channels")
+    if len(concept.direction) != row.units:
+        raise TargetError(f"{concept} has {len(concept.direction)} numbers, {row.name} has {row.units} channels: give one each")
+    if placed:
+        _check_position(concept, row.name, row.grid or (0, 0))
+    return replace(concept, layer=row.name)
+
+
+def _check_position(one: Unit | Concept, layer: str, grid: tuple[int, int] | None) -> None:
+    if one.position is not None and grid is not None and not all(0 <= p < g for p, g in zip(one.position, grid, strict=True)):
+        what = "unit" if isinstance(one, Unit) else "concept"
+        raise TargetError(f"{what} {one} does not exist: the map of {layer} has {grid[0]} x {grid[1]} positions")

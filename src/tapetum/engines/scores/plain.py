@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tapetum.types import Region, Similarity
+from tapetum.types import Concept, Region, Similarity
 
 
 def plain_target(value: Any) -> Any:
-    """Converts numbers of NumPy and torch to int and float, and arrays to lists, also inside targets; masks stay tensors."""
+    """Converts numbers of NumPy and torch to int and float, and arrays to lists, also inside targets; masks and directions stay
+    tensors.
+    """
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return tuple(map(plain_target, value))
     if isinstance(value, Region):
         return dataclasses.replace(value, label=plain_target(value.label))
+    if isinstance(value, Concept):
+        return dataclasses.replace(value, position=plain_target(value.position))
     if dataclasses.is_dataclass(value) and not isinstance(value, (type, Similarity)):
         return dataclasses.replace(
             value, **{one.name: plain_target(getattr(value, one.name)) for one in dataclasses.fields(value)}

@@ -4,7 +4,7 @@ from tapetum import objectives
 objectives.channel("blocks.3.0", 5) - 100 * objectives.total_variation()
 
     units         channel, neuron, unit, channel_weight, neuron_weight, local_group, deep_dream
-    directions    direction, direction_neuron, cosine_direction, tensor_direction
+    directions    concept, direction, direction_neuron, cosine_direction, tensor_direction
     answers       class_logit, class_probability, class_log_probability, class_contrast, target
     comparisons   dot_cosine, cosine_similarity, correlation, feature_match; to subtract: content_distance, style_distance,
                   input_diff
@@ -30,7 +30,13 @@ from tapetum.engines.render.objectives.comparisons import (
     input_diff,
     style_distance,
 )
-from tapetum.engines.render.objectives.directions import cosine_direction, direction, direction_neuron, tensor_direction
+from tapetum.engines.render.objectives.directions import (
+    concept,
+    cosine_direction,
+    direction,
+    direction_neuron,
+    tensor_direction,
+)
 from tapetum.engines.render.objectives.groups import alignment, channel_interpolate, diversity, interpolate
 from tapetum.engines.render.objectives.penalties import (
     alpha_mean,
@@ -56,7 +62,8 @@ from tapetum.engines.render.objectives.units import (
 __all__ = [
     "OUTPUT", "Objective", "Seen", "alignment", "alpha_mean", "as_objective", "as_objectives", "blur_difference", "blurred",
     "boundary_complexity", "channel", "channel_interpolate", "channel_weight", "check_needs", "class_contrast",
-    "class_log_probability", "class_logit", "class_probability", "content_distance", "correlation", "cosine_direction",
+    "class_log_probability", "class_logit", "class_probability", "concept", "content_distance", "correlation",
+    "cosine_direction",
     "cosine_similarity", "deep_dream", "direction", "direction_neuron", "diversity", "dot_cosine", "each", "feature_match",
     "gram", "input_diff", "interpolate", "l1", "l2", "local_group", "neuron", "neuron_weight", "power_norm", "style_distance",
     "target", "tensor_direction", "total_variation", "unit",

@@ -13,7 +13,7 @@ from tapetum.engines.scores import CallableScore, ModelScore, check_target
 from tapetum.engines.scores.building import answers_for, score_of
 from tapetum.engines.scores.embeddings import embedded
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Box, Contrast, Region, Scale, Scaled, Similarity, TargetError, Unit
+from tapetum.types import Box, Concept, Contrast, Region, Scale, Scaled, Similarity, TargetError, Unit
 
 
 def class_logit(label: int | str) -> Objective:
@@ -79,8 +79,9 @@ def _score(model: VisionModel, image: Tensor, what: Any, scale: Scale) -> ModelS
 def _check_given(what: Any) -> None:
     if isinstance(what, (list, tuple)):
         raise TargetError("an objective has one target: give each(...) one objective a picture")
-    if isinstance(what, Unit):
-        raise TargetError(f"{what} is inside the network: unit({what}) is its objective")
+    if isinstance(what, (Unit, Concept)):
+        kind = "unit" if isinstance(what, Unit) else "concept"
+        raise TargetError(f"{what} is inside the network: {kind}({what}) is its objective")
     if what is None or (isinstance(what, Scaled) and what.of is None):
         raise TargetError("a picture that is yet to be made has no predicted class: name one")
     if isinstance(what, Box) and what.corners is None:

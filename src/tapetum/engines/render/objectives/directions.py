@@ -24,7 +24,7 @@ from tapetum.engines.render.objectives.common import (
     positive,
     vector_of,
 )
-from tapetum.types import TargetError
+from tapetum.types import Concept, TargetError
 
 FLOOR = 0.1
 """Smallest value of the cosine in dot x cosine^p, as in Lucid."""
@@ -61,6 +61,16 @@ def direction_neuron(
         return dot_times_cosine(act, along(v, act, layer), p)
 
     return Objective(call_text("direction_neuron", layer, v, row, column, cosine_power=p or None), (layer,), value)
+
+
+def concept(one: Concept) -> Objective:
+    """Activation (n,) along a concept's direction v: the mean over the map of (a . v) / |v|, or its value at the position.
+
+    It is the number that the concept has as a target.
+    """
+    name, v, place = str(one), one.unit_vector, one.position
+    made = direction(one.layer, v) if place is None else direction_neuron(one.layer, v, *place)
+    return Objective(name, made.needs, made.value)
 
 
 def cosine_direction(layer: str, vector: Vector) -> Objective:

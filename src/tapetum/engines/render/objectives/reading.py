@@ -21,12 +21,13 @@ from tapetum.data.labels import find_label, names_a_label
 from tapetum.engines.render.objectives.answers import checked_answer, target
 from tapetum.engines.render.objectives.base import OUTPUT, Objective, PreActivation, layer_of_need
 from tapetum.engines.render.objectives.common import call_text
+from tapetum.engines.render.objectives.directions import concept
 from tapetum.engines.render.objectives.mixing import Term, terms
 from tapetum.engines.render.objectives.units import unit
 from tapetum.engines.scores import class_name
-from tapetum.engines.scores.inside import checked_unit
+from tapetum.engines.scores.inside import checked_concept, checked_unit
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Contrast, LayerError, MethodError, Scaled, TargetError, Unit
+from tapetum.types import Concept, Contrast, LayerError, MethodError, Scaled, TargetError, Unit
 
 RANGE = r"\d+(?:\s*-\s*\d+)?"
 UNITS = re.compile(
@@ -38,8 +39,8 @@ FORMS = 'units as "layer:5", "layer:5@row,column", "layer:0-15", "layer:3,5,7" o
 
 
 def as_objective(model: VisionModel, thing: Any) -> Objective:
-    """Returns the objective of a unit (`Unit` or text), a class (index or label) or another target, or a given objective
-    itself.
+    """Returns the objective of a unit (`Unit` or text), a concept, a class (index or label) or another target, or a
+    given objective itself.
     """
     found = as_objectives(model, thing)
     if isinstance(thing, (list, tuple, range)) or len(found) != 1:
@@ -74,6 +75,8 @@ def _read(model: VisionModel, thing: Any) -> list[Objective]:
         return [thing]
     if isinstance(thing, Unit):
         return [unit(check_unit(model, thing))]
+    if isinstance(thing, Concept):
+        return [concept(checked_concept(model, thing, placed=False))]
     if isinstance(thing, str):
         mix = mixed_in(model, thing)
         if mix:
