@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from zoo import pictures, shared
@@ -44,7 +43,8 @@ def test_an_earlier_layer_explains_a_concept_and_a_mix_with_units_is_one_call() 
     model, images = shared("residual"), pictures(2)
     targets = [tp.Concept("down", V, "a slope"), tp.Unit("down", 1)]
     result = tp.grad_cam(model, images, targets, layer="first")
-    assert result.target == ("a slope", "down:1") and result.status == ("ok", "ok")
+    assert result.target == ("a slope", "down:1")
+    assert result.status == ("ok", "ok")
 
 
 def test_the_score_of_a_picture_made_for_a_concept_is_the_target_s() -> None:
@@ -61,8 +61,8 @@ def test_a_concept_says_its_name_or_where_it_is() -> None:
     assert str(tp.Concept("down", V, position=(1, 2))) == "direction in down@1,2"
 
 
-@pytest.mark.parametrize("given", [[1, 2, 3], np.array([1, 2, 3]), torch.tensor([1, 2, 3]), [1e-200, 2e-200, 3e-200]])
-def test_a_direction_may_be_any_list_of_numbers(given: Any) -> None:
+@pytest.mark.parametrize("given", [torch.tensor([1, 2, 3]), 1e-200 * torch.tensor([1, 2, 3.0]).double()])
+def test_whole_and_tiny_numbers_are_directions(given: torch.Tensor) -> None:
     expected = torch.tensor([1, 2, 3], dtype=torch.float64) / 14**0.5
     torch.testing.assert_close(tp.Concept("down", given).unit_vector, expected, rtol=1e-12, atol=0)
 
@@ -70,8 +70,11 @@ def test_a_direction_may_be_any_list_of_numbers(given: Any) -> None:
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "zeros": (lambda: tp.Concept("down", torch.zeros(8)), TargetError, "not all zero"),
     "nan": (lambda: tp.Concept("down", torch.full((8,), torch.nan)), TargetError, "finite"),
-    "matrix": (lambda: tp.Concept("down", torch.ones(2, 4)), TargetError, r"one number a channel, \(c,\)"),
-    "words": (lambda: tp.Concept("down", "stripes"), TargetError, "one number a channel"),  # pyright: ignore[reportArgumentType]
+    "matrix": (
+        lambda: tp.Concept("down", torch.ones(2, 4)),
+        TargetError,
+        r"a tensor \(c,\) of one number a channel, not \(2, 4\)",
+    ),
     "channels": (lambda: tp.Concept("down", torch.ones(3)), TargetError, "has 3 numbers, down has 8 channels"),
     "layer": (lambda: tp.Concept("dwn", V), LayerError, "no layer 'dwn' in residual; close names: down"),
     "glob": (lambda: tp.Concept("*", V), LayerError, "a concept has one"),

@@ -248,16 +248,11 @@ class Concept:
     position: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        v = self.direction
-        try:
-            v = v.detach().clone() if isinstance(v, Tensor) else torch.as_tensor(v, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TargetError(f"a concept's direction is one number a channel, (c,), not {v!r:.40}") from error
-        if v.ndim != 1 or not len(v) or v.dtype == torch.bool or v.is_complex():
-            raise TargetError(
-                f"a concept's direction is one number a channel, (c,), not a tensor {tuple(v.shape)} of {v.dtype}"
-            )
-        v = v if v.is_floating_point() else v.double()
+        given: Any = self.direction
+        if not isinstance(given, Tensor) or given.ndim != 1 or given.dtype == torch.bool or given.is_complex():
+            shape = f"{tuple(given.shape)} {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
+            raise TargetError(f"a concept's direction is a tensor (c,) of one number a channel, not {shape}")
+        v = given.detach().clone() if given.is_floating_point() else given.detach().double()
         if not bool(v.isfinite().all()) or not bool(v.any()):
             raise TargetError("a concept's direction holds finite numbers that are not all zero")
         object.__setattr__(self, "direction", v)
@@ -267,7 +262,7 @@ class Concept:
         """The direction with length 1, (c,) float64."""
         v = self.direction.double()
         v = v / v.abs().max()  # the squares of tiny or huge numbers have no float64
-        return v / torch.linalg.vector_norm(v)
+        return v / v.square().sum().sqrt()
 
     def __str__(self) -> str:
         where = "" if self.position is None else "@{},{}".format(*self.position)
