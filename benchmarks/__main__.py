@@ -1,7 +1,7 @@
 """`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, repairs, drifts; others by name.
 
 python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [suppress] [compare] [sweep]
-    [quality] [studio] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+    [quality] [studio] [concepts] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ TABLES = (
     "sweep",
     "quality",
     "studio",
+    "concepts",
 )
 USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "suppress", "compare")
 
@@ -89,6 +90,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import studio
 
             codes.append(studio.run(strict=given.strict))
+        elif name == "concepts":
+            from benchmarks import concepts
+
+            codes.append(concepts.run(given.photos, given.only))
         elif name == "quality":
             from benchmarks import quality
 

@@ -32,6 +32,7 @@ from tapetum.families.attacks.repair import shortest_repair as shortest_repair
 from tapetum.families.comparing.aligning import cka as cka
 from tapetum.families.comparing.comparing import compare as compare
 from tapetum.families.comparisons import compare_maps as compare_maps
+from tapetum.families.dictionaries.concepts import concepts as concepts
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
 from tapetum.families.exams.of_metrics import exam_metrics as exam_metrics
@@ -67,7 +68,7 @@ from tapetum.types import (
     Answer as Answer, Attack as Attack,
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
-    Concept as Concept, ConceptRelevance as ConceptRelevance,
+    Concept as Concept, ConceptRelevance as ConceptRelevance, Concepts as Concepts,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
     DepthCurve as DepthCurve, FiveAnswers as FiveAnswers,
     DepthProperties as DepthProperties, Diagnosis as Diagnosis, Disturbance as Disturbance,
@@ -77,7 +78,7 @@ from tapetum.types import (
     InformationByDepth as InformationByDepth, Layer as Layer, LayerAlignment as LayerAlignment,
     LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
-    Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Property as Property,
+    Audit as Audit, Suspicion as Suspicion, Receipt as Receipt, Recovery as Recovery, Property as Property,
     ClassComponent as ClassComponent, MistakeConcept as MistakeConcept, RelevanceCluster as RelevanceCluster,
     Attempt as Attempt, Effects as Effects,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,

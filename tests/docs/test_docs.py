@@ -295,7 +295,7 @@ def test_every_line_of_a_page_of_claims_is_held_by_a_test(page: str, least: int)
 
 
 @pytest.mark.parametrize(
-    "name", ["own-model", "layers", "reproduce", "notebook", "doctor", "sanity", "metrics", "attack", "compare"]
+    "name", ["own-model", "layers", "reproduce", "notebook", "doctor", "sanity", "metrics", "attack", "compare", "concepts"]
 )
 def test_the_examples_of_how_to_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -101,6 +101,8 @@ def of_data(folder: Path) -> Iterator[Any]:
     yield scan, scan["first"][0].histogram(0)
     yield tp.activation_spectrum(model, folder, ["first:0", "first:1", "first:2"], k=2, size=SIDE, n_steps=1, workers=1)
     yield tp.top_examples(model, folder, ["first:0", "first:1"], k=2, workers=1)
+    concepts = tp.concepts(model, folder, "second.relu", n=2, k=2, workers=1)
+    yield concepts, concepts.recovery(torch.eye(8, dtype=torch.float64)[:3])
     yield tp.activation_atlas(model, folder, "second", positions=8, grid=2, layout="pca", n_steps=1)
     yield tp.explain(model, pictures(1)[0].clamp(0, 1).float(), methods="grad_cam", evidence=False)
     yield tp.cka(model, shared("in_place"), folder)

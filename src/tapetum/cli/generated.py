@@ -55,6 +55,9 @@ COMMANDS: Mapping[str, Named] = {
     "examples": Named(
         "top_examples", "Shows the pictures of a data set on which units answer most, and where.", data_sets.units
     ),
+    "concepts": Named(
+        "concepts", "Finds the concepts of a layer in a data set, beside what chance would have found.", data_sets.concepts
+    ),
     "rank": Named("rank_methods", "Ranks methods on your pictures, and says what cannot be told apart.", data_sets.rank),
     "questions": Named(
         "five_questions", "Answers five questions about a network by measuring it on your pictures.", data_sets.questions

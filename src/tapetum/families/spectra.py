@@ -30,15 +30,18 @@ from tapetum.data.planes import viewable
 from tapetum.data.preprocessing import Size
 from tapetum.data.streams import Source, as_source
 from tapetum.data.streams.base import picture_of
+from tapetum.engines.dictionaries import plain
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_in
+from tapetum.engines.scan.coded import Coded
 from tapetum.engines.scan.plan import BATCH
 from tapetum.engines.scan.trackers import Spectrum, TopK, Tracker
+from tapetum.engines.scores.inside import checked_concept
 from tapetum.engines.signed import capture_signed, taps
 from tapetum.families.scanning import scan
 from tapetum.families.visualizations import visualize
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ModelLike, Precision, Range, Rendering, TapetumError, TargetError, Unit
+from tapetum.types import Concept, Concepts, ModelLike, Precision, Range, Rendering, TapetumError, TargetError, Unit
 from tapetum.types.scans import GROUPS, Example, ScanResult, ScoreKind, SpectrumResult, TopKResult
 from tapetum.types.spectra import TopExamples, UnitExamples, UnitSpectra, UnitSpectrum
 
@@ -114,7 +117,7 @@ def top_examples(
     limit: Limit = None,
     precision: Precision = "exact",
 ) -> TopExamples:
-    """The k pictures of a data set that activate units most, and the place of the maximum in each.
+    """The k pictures of a data set that activate units or concepts most, and the place of the maximum in each.
 
     As `tp.scan` finds them with `tp.TopK`, by falling score. A crop is a square around the centre of the unit's strongest
     place, moved into the picture where it would lie outside: of the side of the layer's receptive field, at most half of what
@@ -128,15 +131,20 @@ def top_examples(
         >>> tops = tp.top_examples(model, folder, "blocks.3:1", k=2)
         >>> [example.position for example in tops[0].examples]
     """
-    wanted = as_units(model, units)
-    how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
-    found = _scanned(model, source, wanted, TopK(k, score), {**how, "precision": precision})
+    how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit, "precision": precision}
+    directions = _concepts(model, units)
+    if directions:
+        wanted = directions
+        found, channels = _along(model, source, directions, TopK(k, score), how)
+    else:
+        wanted = as_units(model, units)
+        found, channels = _scanned(model, source, wanted, TopK(k, score), how), [one.channel for one in wanted]
     picture = cache(partial(as_seen, model, source))
-    results = [found[one.layer][0] for one in wanted]
-    tops = [
-        unit_examples(model, result, one.channel, result.examples(one.channel), picture, crop_px)
-        for result, one in zip(results, wanted, strict=True)
-    ]
+    tops: list[UnitExamples] = []
+    for one, channel in zip(wanted, channels, strict=True):
+        result = found[one.layer][0]
+        examples = unit_examples(model, result, channel, result.examples(channel), picture, crop_px)
+        tops.append(replace(examples, unit=str(one)) if directions else examples)
     fields = tuple(model.survey[one.layer].receptive_field for one in wanted)
     sides = tuple(_side(model, one.layer, crop_px) for one in wanted)
     return TopExamples(**_of_scan(model, source, found, score, limit), units=tuple(tops), crop_px=sides, receptive_field=fields)
@@ -180,6 +188,28 @@ def _units(model: VisionModel, thing: Any) -> list[Unit]:
     if not found:
         raise TargetError(f"{thing!r} is no unit of {model.name}: give {FORMS}")
     return found
+
+
+def _concepts(model: VisionModel, units: Any) -> list[Concept]:
+    """Returns the concepts if concepts were given, else an empty list; refuses concepts beside units, and single places."""
+    many: list[Any] = list(units) if isinstance(units, (list, tuple, Concepts)) else [units]
+    if not any(isinstance(one, Concept) for one in many):
+        return []
+    if not all(isinstance(one, Concept) for one in many):
+        raise TargetError("concepts and units are of different numbers: ask for the examples of each by themselves")
+    found = [checked_concept(model, one) for one in many]
+    if any(one.position is not None for one in found):
+        raise TargetError("a concept at one place of a map has no examples: leave its position out")
+    return found
+
+
+def _along(
+    model: VisionModel, source: Source, concepts: Sequence[Concept], tracker: Tracker, how: Mapping[str, Any]
+) -> tuple[ScanResult, list[int]]:
+    """Scans the activation along directions; returns the result, and the place of each concept among those of its layer."""
+    layers = {one.layer: [other for other in concepts if other.layer == one.layer] for one in concepts}
+    coded = {layer: [Coded(tracker, plain(torch.stack([one.unit_vector for one in many])))] for layer, many in layers.items()}
+    return scan(model, source, coded, **how), [layers[one.layer].index(one) for one in concepts]
 
 
 def _scanned(model: VisionModel, source: Source, units: Sequence[Unit], tracker: Tracker, how: Mapping[str, Any]) -> ScanResult:

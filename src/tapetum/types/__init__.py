@@ -16,6 +16,7 @@ from tapetum.types.crops import Crop
 from tapetum.types.cues import ShapeTexture
 from tapetum.types.depth import DepthProperties, LayerProgression, LayerTable, MeanActivations, OcclusionProbe, ReceptiveFields
 from tapetum.types.diagnoses import SEVERITIES, Diagnosis, Finding, Severity
+from tapetum.types.dictionaries import Concepts, Dictionary, DictionaryNumbers, Recovery
 from tapetum.types.evaluations import Better, Evaluation
 from tapetum.types.exams import MethodExam, MetricExam
 from tapetum.types.explanations import Explanation

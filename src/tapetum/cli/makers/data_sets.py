@@ -43,6 +43,19 @@ def scan(name: str) -> Command:
     return command_for(getattr(tapetum, name), scan_folder, *around, without=("out", "shard"))
 
 
+def concepts(name: str) -> Command:
+    from tapetum.cli.concepts import find_concepts
+
+    around = [
+        DATA,
+        plain_option("layer", str, REQUIRED, "Layer, as `tapetum layers` names it."),
+        out_option(Path("tapetum-concepts"), "an earlier report"),
+        plain_option("kept", Path | None, None, "Folder that keeps the passes, so that a stopped run goes on there."),
+        plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
+    ]
+    return command_for(getattr(tapetum, name), find_concepts, *around, without=("out",))
+
+
 def rank(name: str) -> Command:
     from tapetum.cli.ranking import rank_folder
 

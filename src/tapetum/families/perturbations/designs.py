@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 
-def sobol_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
-    """Returns points (n (d + 1), d) in [0, 1], d = cells^2: n points A, then for each cell the points A with that cell from B.
+def sobol_design(n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Returns points (n (d + 1), d) in [0, 1]: n points A, then for each of d factors the points A with that factor from B.
 
     A and B are the two halves of one Sobol sequence of 2 d dimensions, scrambled (Owen) differently for each seed.
     """
-    d, seed = cells**2, int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+    seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
     a, b = torch.quasirandom.SobolEngine(2 * d, scramble=True, seed=seed).draw(n, dtype=torch.float64).chunk(2, dim=1)
     one = torch.eye(d, dtype=torch.bool)[:, None]
     return torch.cat([a, torch.where(one, b, a).flatten(0, 1)])

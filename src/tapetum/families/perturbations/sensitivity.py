@@ -49,7 +49,7 @@ def sobol(
     Example:
         >>> tp.sobol(model, images, cells=4, n_designs=8)
     """
-    design = sobol_design(n_designs, cells, generator)
+    design = sobol_design(n_designs, cells**2, generator)
     return estimated(score, images, design, cells, fill, batch, lambda scores: jansen(scores, n_designs))
 
 
