@@ -65,6 +65,9 @@ COMMANDS: Mapping[str, Named] = {
     "shape-texture": Named(
         "shape_or_texture", "Tells whether a network answers shapes or textures, where they disagree.", data_sets.cues
     ),
+    "tcav": Named(
+        "tcav", "Tells whether an answer depends on concepts that folders of pictures show, beside chance.", data_sets.concepts
+    ),
     "compare": Named(
         "compare",
         "Compares two networks: answers, maps, layers. Exit status 1: maps agree less than other seeds do.",

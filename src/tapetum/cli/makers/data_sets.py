@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import tapetum
-from tapetum.cli.makers.shared import DATA, DATA_HELP, RAY_HELP, REQUIRED, Command
+from tapetum.cli.makers.shared import DATA, DATA_HELP, RAY_HELP, REQUIRED, TARGET, Command
 from tapetum.cli.options import argument, command_for, out_option, plain_option
 
 
@@ -85,6 +85,22 @@ def cues(name: str) -> Command:
     data = argument("data", "DATA", "Folder of pictures called SHAPEn-TEXTUREm.png.", str)
     around = [data, out_option(Path("tapetum-shape-texture"), "an earlier report")]
     return command_for(getattr(tapetum, name), answer_cues, *around, without=("categories",))
+
+
+def concepts(_: str) -> Command:
+    from tapetum.cli.testing_concepts import ask_about_concepts
+
+    around = [
+        argument("concepts", "CONCEPT...", "Folders of pictures that show a concept, one folder each."),
+        plain_option("random", str, REQUIRED, "Folder of pictures like those of the concepts, but without them."),
+        plain_option(
+            "images", str | None, None, "Folder of pictures on which the answer's dependence is asked, such as a class."
+        ),
+        TARGET,
+        plain_option("layer", str | None, None, "Layer, by name; by default the last that combines several places."),
+        out_option(Path("tapetum-tcav"), "an earlier report"),
+    ]
+    return command_for(tapetum.tcav, ask_about_concepts, *around, without=("images",))
 
 
 def compare(_: str) -> Command:
