@@ -33,6 +33,7 @@ from tapetum.families.comparing.aligning import cka as cka
 from tapetum.families.comparing.comparing import compare as compare
 from tapetum.families.comparisons import compare_maps as compare_maps
 from tapetum.families.dictionaries.concepts import concepts as concepts
+from tapetum.families.concept_tests.craft import craft as craft
 from tapetum.families.concept_tests.tcav import tcav as tcav
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
@@ -91,7 +92,7 @@ from tapetum.types import (
     ShortestRepair as ShortestRepair,
     Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
-    Tcav as Tcav,
+    Craft as Craft, Tcav as Tcav,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
     UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum, Verdict as Verdict, Verdicts as Verdicts,
 )

@@ -59,7 +59,10 @@ def made(folder: Path) -> Iterator[Any]:
     yield tp.disturbance(model, images, attack, draws=2, frames=2), tp.shortest_repair(model, images, attack, draws=2)
     judged = tp.judge(model, images, [run.value, tp.saliency(model, images, [1, 2, 3])], level=0.4)
     yield judged, judged.of(0, 1)
-    yield tp.tcav(model, {"bright": pictures(4) + 1, "same": pictures(4, seed=5)}, pictures(4, seed=6), 1, "second", images=images)
+    concepts = {"bright": pictures(4) + 1, "same": pictures(4, seed=5)}
+    yield tp.tcav(model, concepts, pictures(4, seed=6), 1, "second", images=images)
+    about = {"n": 2, "crops": 2, "designs": 2, "keep": "all"}
+    yield tp.craft(shared("in_place"), pictures(4), 1, "features.2", **about)
     yield tp.toy_selectivity(), tp.filter_image(pictures(1)[0].clamp(0, 1).float(), "sobel_x")
     yield tp.exam_methods(["saliency", "attention_rollout"], n=1), tp.exam_metrics(["relevance_mass", "relevance_rank"], n=1)
     place = torch.zeros(SIDE, SIDE, dtype=torch.bool)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import Any
 
 from torch import Tensor
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
+from tapetum.figures.overlay import over_photo
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
-from tapetum.types import Tcav
+from tapetum.types import Craft, Tcav
 from tapetum.types.concept_tests import DEPENDENCE
 
 WIDTH_IN, ROW_IN, MOST = 9.4, 0.42, 24
@@ -71,3 +73,30 @@ def _names(axes: Any, result: Tcav, k: int) -> None:
     axes.set_yticks(range(k), said[:k])
     axes.tick_params(axis="y", labelsize=NOTE_PT, colors=LIGHT.ink, length=0)
     axes.xaxis.label.set_size(LABEL_PT)
+
+
+CROP_IN, LINES = 0.86, 12
+
+
+@draw.register
+def _(result: Craft) -> Figure:
+    """Draws a row per concept: its importance, its most typical crops, and where it is in two pictures."""
+    k, crops, photos = min(len(result.concepts), LINES), result.crops.shape[1], min(2, len(result.photographs))
+    title = f"What {result.target[:60]} is made of at {result.layer}, by {result.model}"
+    figure = canvas.page((crops + photos + 1.6) * CROP_IN, k * (CROP_IN + 0.2), title, fill(result.verdict, 110, max_lines=2))
+    panels = canvas.panels(figure, k, crops + photos + 1)
+    top = float(result.maps[:photos].max()) or 1.0
+    for row in range(k):
+        words = (
+            f"{row}\n{float(result.importance[row]):.2f} ± {float(result.stderr[row]):.2f}\n{float(result.effect[row]):+.2g}"
+        )
+        panels[row, 0].text(0, 0.5, f"{words}\np = {float(result.p[row]):.2g}", va="center", fontsize=NOTE_PT, color=LIGHT.ink)
+        for i in range(crops):
+            canvas.image(panels[row, 1 + i], result.crops[row, i])
+        for i in range(photos):
+            place = panels[row, 1 + crops + i]
+            canvas.image(place, over_photo(result.photographs[i], result.maps[i, row], "positive", top))
+    canvas.heading(panels[0, 0], "importance, effect")
+    canvas.heading(panels[0, 1], "most typical crops")
+    canvas.heading(panels[0, 1 + crops], "where it is")
+    return figure

@@ -10,7 +10,7 @@ from tapetum.types.attributions import Attribution, Reduce, Status
 from tapetum.types.audits import CUE_WORDS, Audit, Receipt, Suspicion
 from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.comparing import ChangedPrediction, Comparison, SeedNull, SplitGroup, UnitMatches
-from tapetum.types.concept_tests import Tcav
+from tapetum.types.concept_tests import Craft, Tcav
 from tapetum.types.concepts import ConceptRelevance
 from tapetum.types.consistency import ConsistentChannels
 from tapetum.types.crops import Crop

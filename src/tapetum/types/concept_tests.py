@@ -114,3 +114,73 @@ def _outcome(p: float, known: float, effect: float, level: float) -> Dependence:
     if p <= level:
         return "raises" if effect > 0 else "lowers"
     return "none" if known <= level else "unknown"
+
+
+@dataclass(frozen=True, eq=False)
+class Craft(Result):
+    """Concepts of one class, k non-negative directions of a layer, the most important first; `craft[i]` is the i-th.
+
+    concepts      (k,) directions: units to visualise, targets
+    importance    (k,) total Sobol index in [0, 1], mean over the pictures: the share of the score's variance in which the
+                  concept takes part when all are dimmed at random; unsigned
+    stderr        (k,) its standard error over the pictures
+    effect        (k,) what the score loses without the concept, mean over the pictures, in units of the score; below 0: it
+                  speaks against the target
+    p             (k,) share of shuffled directions whose effect is as large, of either sign, corrected for k concepts (Holm)
+    null_effect   (q,) effects of directions that were found when the channels had been shuffled over the pictures
+    explained     share of the variance of activations on left-out pictures that directions found on the others explain
+    null_explained  (r,) the same for directions of shuffled channels
+    crops         (k, e, 3, s, s) in [0, 1], the crops with the largest share of each concept; `crop_names`: of which pictures
+    maps          (m, k, h, w) shares of the concepts at every place of the first pictures, `photographs` (m, 3, H, W)
+    pictures      names of all pictures that were used; `n_crops` crops of them
+    """
+
+    layer: str
+    target: str
+    concepts: tuple[Concept, ...] = field(metadata=PARTS)
+    importance: Tensor
+    stderr: Tensor
+    effect: Tensor
+    p: Tensor
+    null_effect: Tensor
+    explained: float
+    null_explained: Tensor
+    crops: Tensor
+    crop_names: tuple[tuple[str, ...], ...]
+    maps: Tensor
+    photographs: Tensor
+    pictures: tuple[str, ...]
+    n_crops: int
+    level: float = 0.05
+    model: str = ""
+    notes: tuple[str, ...] = field(default=(), metadata=WHOLE)
+
+    @property
+    def beats_chance(self) -> bool:
+        """Whether the directions explain left-out pictures better than their mean does, and than all those of shuffled channels."""
+        return self.explained > max(0.0, float(self.null_explained.max()))
+
+    @property
+    def verdict(self) -> str:
+        """Says in a sentence whether these concepts are more than directions of shuffled channels."""
+        most = float(self.null_explained.max())
+        told = f"{self.explained:.2f} of the variance on left-out pictures, shuffled ones at most {most:.2f}"
+        if not self.beats_chance:
+            return f"no better than directions of shuffled channels: they explain {told}"
+        used = sum(float(one) <= self.level for one in self.p)
+        return f"{used} of {len(self.concepts)} concepts matter more than directions of shuffled channels; they explain {told}"
+
+    def __str__(self) -> str:
+        rows = [
+            (
+                str(i),
+                f"{float(self.importance[i]):.2f} ± {float(self.stderr[i]):.2f}",
+                f"{float(self.effect[i]):+.3g}",
+                f"{float(self.p[i]):.2g}",
+                ", ".join(dict.fromkeys(self.crop_names[i])),
+            )
+            for i in range(len(self.concepts))
+        ]
+        about = f"{len(self.pictures)} pictures, {self.n_crops} crops"
+        first = f"concepts of {self.target} in {self.model}, at {self.layer}: {about}"
+        return "\n".join([first, self.verdict, table(("concept", "importance", "effect", "p", "most typical crops of"), rows)])

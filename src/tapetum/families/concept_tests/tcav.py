@@ -55,9 +55,9 @@ def tcav(
     """Whether a target depends on a concept that pictures of it define, beside what shuffled pictures would give.
 
     a = the layer's activation averaged over places, (c,); the concept's vector v = mean of a over its pictures - mean over the
-    random ones (schmalwasser2025fastcav); "lda" is C^-1 times that, C the shrunk covariance of all these pictures. sensitivity of an image = gradient of the score at the layer,
-    summed over places, times v: the change of the score, to first order, when all places move by v. The TCAV score is the share
-    of images where it is positive (kim2018tcav).
+    random ones (schmalwasser2025fastcav); "lda" is C^-1 times that, C the shrunk covariance of all these pictures. sensitivity
+    of an image = gradient of the score at the layer, summed over places, times v: the change of the score, to first order, when
+    all places move by v. The TCAV score is the share of images where it is positive (kim2018tcav).
 
     The null: the labels of the concept's and the random pictures are shuffled, and everything is computed again, `runs` times,
     or for all ways where there are no more. p_effect compares the *mean* sensitivity, two-sided: where a gradient hardly varies

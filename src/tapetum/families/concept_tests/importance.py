@@ -1,0 +1,102 @@
+"""How much a score depends on each of a few directions of a layer: total Sobol indices and what is lost without each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.resume import Tail, resume
+from tapetum.engines.scores import ModelScore
+from tapetum.families.perturbations.designs import jansen, sobol_design
+from tapetum.types import Batch
+
+STEPS = 200
+"""Multiplicative updates of the shares of fixed directions."""
+
+
+def shares_of(values: Tensor, directions: Tensor, steps: int = STEPS) -> Tensor:
+    """Returns the shares W (..., n, k) >= 0 that minimise |values - W directions|^2 for values (n, c), directions (..., k, c).
+
+    By multiplicative updates: the problem is convex, and each lowers the error (lee2001nmf).
+    """
+    v, h = values.double().clamp(min=0), directions.double()
+    tiny = torch.finfo(v.dtype).tiny
+    towards, gram = v @ h.mT, h @ h.mT
+    w = towards / (gram.sum(-1)[..., None, :] + tiny)
+    for _ in range(steps):
+        w = w * (towards + tiny) / (w @ gram + tiny)
+    return w
+
+
+def explained(values: Tensor, directions: Tensor) -> float:
+    """Returns the share of the variance of values (n, c) about their mean that non-negative sums of directions explain.
+
+    1 - |values - W directions|^2 / |values - mean|^2; negative where the mean alone would be nearer.
+    """
+    left = values.double() - shares_of(values, directions) @ directions.double()
+    return 1 - float(left.square().sum() / (values.double() - values.double().mean(0)).square().sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What k directions do in one image: maps (k, h, w) of their shares, total Sobol indices (k,), losses (k,).
+
+    null  (r, k) losses of the directions of each of r other sets
+    """
+
+    maps: Tensor
+    totals: Tensor
+    losses: Tensor
+    null: Tensor
+
+
+def parts_of(
+    score: ModelScore, image: Tensor, layer: str, directions: Tensor, nulls: Tensor, designs: int, seed: int, batch: Batch
+) -> Parts:
+    """Dims the parts of k directions (k, c) in a layer's activation of one image (1, c, h, w), the rest of it unchanged.
+
+    The activation is sum_k m_k share_k(place) direction_k + what they do not explain. losses = score - score without a
+    direction (m_k = 0); totals are the Sobol indices of m in [0, 1]^k, from a design of that many points.
+    """
+    tail = resume(score, layer, image)
+    maps = shares_at(tail.activation, directions)
+    parts = _parts(tail, maps, directions)
+    points = sobol_design(designs, len(directions), torch.Generator().manual_seed(seed))
+    totals, _ = jansen(_dimmed(tail, parts, points, batch), designs)
+    random = zip(shares_at(tail.activation, nulls), nulls, strict=True)
+    null = [_losses(tail, _parts(tail, its, some), batch) for its, some in random]
+    return Parts(maps, totals, _losses(tail, parts, batch), torch.stack(null))
+
+
+def _parts(tail: Tail, maps: Tensor, directions: Tensor) -> Tensor:
+    """Returns each direction's part (k, c, h, w) of the activation."""
+    return (maps[:, None] * directions.to(maps)[:, :, None, None]).to(tail.activation)
+
+
+def _losses(tail: Tail, parts: Tensor, batch: Batch) -> Tensor:
+    """Returns what the score loses without each part, (k,)."""
+    without = 1 - torch.eye(len(parts), dtype=torch.float64)
+    values = _dimmed(tail, parts, torch.cat([torch.ones_like(without[:1]), without]), batch)
+    return values[0] - values[1:]
+
+
+def shares_at(activation: Tensor, directions: Tensor) -> Tensor:
+    """Returns the shares (..., k, h, w) of directions (..., k, c) at every place of an activation (1, c, h, w), on the CPU."""
+    _, c, h, w = activation.shape
+    rows = activation[0].reshape(c, h * w).T.cpu()
+    return shares_of(rows, directions.cpu()).mT.reshape(*directions.shape[:-1], h, w)
+
+
+def _dimmed(tail: Tail, parts: Tensor, points: Tensor, batch: Batch) -> Tensor:
+    """Returns the scores (p,) with the parts multiplied by each point (p, k)."""
+
+    def work(rows: Sequence[int]) -> Tensor:
+        some = points[rows[0] : rows[-1] + 1].to(parts)
+        return tail(tail.activation - torch.einsum("pk,kchw->pchw", 1 - some, parts)).double().cpu()
+
+    with torch.no_grad():
+        return torch.cat(list(in_chunks(range(len(points)), batch_size(tail.score.model, batch), work)))
