@@ -34,6 +34,7 @@ from tapetum.families.comparing.comparing import compare as compare
 from tapetum.families.comparisons import compare_maps as compare_maps
 from tapetum.families.dictionaries.concepts import concepts as concepts
 from tapetum.families.concept_tests.craft import craft as craft
+from tapetum.families.concept_tests.prototypes import Decisions as Decisions, Prototypes as Prototypes, prototypes as prototypes
 from tapetum.families.concept_tests.tcav import tcav as tcav
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods

@@ -9,3 +9,5 @@ def test_the_page_on_tests_of_concepts_runs() -> None:
     names = run("concept_tests.md")
     assert names["found"].names == ("brick", "nothing")
     assert names["brick"].layer == "features.2"
+    assert len(names["parts"].concepts) == 3
+    assert len(names["judged"]) == 3

@@ -85,7 +85,7 @@ def _(result: Craft) -> Figure:
     title = f"What {result.target[:60]} is made of at {result.layer}, by {result.model}"
     figure = canvas.page((crops + photos + 1.6) * CROP_IN, k * (CROP_IN + 0.2), title, fill(result.verdict, 110, max_lines=2))
     panels = canvas.panels(figure, k, crops + photos + 1)
-    top = float(result.maps[:photos].max()) or 1.0
+    top = float(result.maps.max()) or 1.0
     for row in range(k):
         words = (
             f"{row}\n{float(result.importance[row]):.2f} ± {float(result.stderr[row]):.2f}\n{float(result.effect[row]):+.2g}"
@@ -93,10 +93,10 @@ def _(result: Craft) -> Figure:
         panels[row, 0].text(0, 0.5, f"{words}\np = {float(result.p[row]):.2g}", va="center", fontsize=NOTE_PT, color=LIGHT.ink)
         for i in range(crops):
             canvas.image(panels[row, 1 + i], result.crops[row, i])
-        for i in range(photos):
+        for i, photo in enumerate(result.maps[:, row].sum((1, 2)).argsort(descending=True)[:photos].tolist()):
             place = panels[row, 1 + crops + i]
-            canvas.image(place, over_photo(result.photographs[i], result.maps[i, row], "positive", top))
-    canvas.heading(panels[0, 0], "importance, effect")
+            canvas.image(place, over_photo(result.photographs[photo], result.maps[photo, row], "positive", top))
+    canvas.heading(panels[0, 0], "importance,\neffect")
     canvas.heading(panels[0, 1], "most typical crops")
     canvas.heading(panels[0, 1 + crops], "where it is")
     return figure

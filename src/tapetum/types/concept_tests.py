@@ -157,7 +157,7 @@ class Craft(Result):
 
     @property
     def beats_chance(self) -> bool:
-        """Whether the directions explain left-out pictures better than their mean does, and than all those of shuffled channels."""
+        """Whether they explain left-out pictures better than the mean does, and than all directions of shuffled channels."""
         return self.explained > max(0.0, float(self.null_explained.max()))
 
     @property

@@ -160,7 +160,8 @@ class _Search:
     """Factors of the crops of the kept pictures, their importance, and factors of shuffled channels beside them."""
 
     def __init__(self, model: VisionModel, kept: _Kept, target: TargetLike, layer: str, batch: Batch, seed: int) -> None:
-        self.model, self.kept, self.layer, self.batch, self.seed = model, kept, layer, batch, seed
+        self.model, self.kept, self.layer, self.seed = model, kept, layer, seed
+        self.batch: Batch = batch
         self.score: ModelScore = as_score(model, kept.images, target)
         self.generator = torch.Generator().manual_seed(seed)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sobol_design(n: int, d: int, generator: torch.Generator) -> Tensor:
-    """Returns points (n (d + 1), d) in [0, 1]: n points A, then for each of d factors the points A with that factor from B.
+    """Returns points (n (d + 1), d) in [0, 1]: n points A, then for each coordinate the points A with that one from B.
 
     A and B are the two halves of one Sobol sequence of 2 d dimensions, scrambled (Owen) differently for each seed.
     """
@@ -20,7 +20,7 @@ def sobol_design(n: int, d: int, generator: torch.Generator) -> Tensor:
 def jansen(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Estimates total Sobol indices (d,) and their standard errors from the scores of a `sobol_design`.
 
-    S_i = mean_j (f(A_j) - f(A_j with cell i of B))^2 / (2 Var f(A)): the share of the variance that cell i takes part in,
+    S_i = mean_j (f(A_j) - f(A_j with coordinate i of B))^2 / (2 Var f(A)): the share of the variance that i takes part in,
     alone or with others (Jansen, 1999). Zero where the score does not vary.
     """
     plain, replaced = scores[:n], scores[n:].view(-1, n)
