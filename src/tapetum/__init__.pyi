@@ -55,6 +55,11 @@ from tapetum.families.audits.suppressing import suppress as suppress
 from tapetum.families.rankings.ranking import rank_methods as rank_methods
 from tapetum.families.scanning import scan as scan
 from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
+from tapetum.families.subnetworks.cutting import subnetwork as subnetwork
+from tapetum.families.subnetworks.masks import (
+    Faithfulness as Faithfulness, mask_faithfulness as mask_faithfulness, mask_overlap as mask_overlap,
+    MaskOverlap as MaskOverlap, unit_mask as unit_mask,
+)
 from tapetum.families.verdicts import judge as judge
 from tapetum.figures import animate as animate, draw as draw, show as show
 from tapetum.models.patches import Patch as Patch

@@ -11,3 +11,4 @@ def test_the_page_on_tests_of_concepts_runs() -> None:
     assert names["brick"].layer == "features.2"
     assert len(names["parts"].concepts) == 3
     assert len(names["judged"]) == 3
+    assert names["part"].name.startswith("simple_cnn-part-")

@@ -63,6 +63,8 @@ def made(folder: Path) -> Iterator[Any]:
     yield tp.tcav(model, concepts, pictures(4, seed=6), 1, "second", images=images)
     usual = tp.prototypes(model, pictures(2).repeat(14, 1, 1, 1), "second")
     yield usual, usual.judge(model, images)
+    masks = {"second": torch.arange(8) < 4}
+    yield tp.mask_overlap(masks, masks), tp.mask_faithfulness(model, masks, images, parts=2)
     about = {"n": 2, "crops": 2, "designs": 2, "keep": "all"}
     yield tp.craft(shared("in_place"), pictures(4), 1, "features.2", **about)
     yield tp.toy_selectivity(), tp.filter_image(pictures(1)[0].clamp(0, 1).float(), "sobel_x")

@@ -1,0 +1,1 @@
+"""Parts of a network alone: masks of channels, kernels and weights, what is left of the answer, how alike two masks are."""
