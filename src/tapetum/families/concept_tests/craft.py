@@ -83,7 +83,7 @@ def craft(
         seed: random seed of pictures, crops, factors, points and shufflings.
 
     Example:
-        >>> print(tp.craft(model, images, 1, n=2, crops=4, designs=4, keep="all").verdict)
+        >>> print(tp.craft(model, folder, 1, n=2, crops=2, designs=2, keep="all").verdict)
     """
     checked_choice(keep, ("predicted", "all"), "keep")
     for name, value, low, high in (("n", n, 2, 100), ("crops", crops, 1, 1000), ("designs", designs, 2, 4096)):

@@ -82,7 +82,7 @@ def tcav(
         seed: random seed of the drawn pictures and the labellings.
 
     Example:
-        >>> print(tp.tcav(model, {"bright": images + 0.5}, images, 1, images=images))
+        >>> print(tp.tcav(model, {"soft": photographs}, folder, target=1, layer="blocks.3", runs=999))
     """
     checked_choice(vector, ("mean", "lda"), "vector")
     if not 99 <= runs <= 1_000_000:

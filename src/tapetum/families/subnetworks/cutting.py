@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +19,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import ImagesLike, LayerError, MethodError, ModelLike
 from tapetum.types.checks import checked_choice
 
-Masks: TypeAlias = Mapping[str, Tensor]
+Masks: TypeAlias = Mapping[str, Tensor | Sequence[bool]]
 """{layer: bool (c,) of its channels, (c_out, c_in) of the kernels of a convolution or linear layer, or its weights' shape}."""
 
 ELEMENTWISE = (
@@ -51,7 +51,7 @@ def subnetwork(
         images: pictures of the means.
 
     Example:
-        >>> part = tp.subnetwork(model, {"second": torch.arange(8) < 4})
+        >>> part = tp.subnetwork(model, {"blocks.6": [True] * 6 + [False] * 2})
     """
     checked_choice(fill, ("zero", "mean"), "fill")
     if (fill == "mean") != (images is not None):

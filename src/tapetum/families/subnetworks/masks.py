@@ -37,7 +37,7 @@ def unit_mask(
         size: rank by absolute value, for scores of which below 0 means against.
 
     Example:
-        >>> masks = tp.unit_mask({"second": torch.rand(8)}, 0.5)
+        >>> masks = tp.unit_mask({"blocks.6": model.module.linear.weight[1]}, 0.5)
     """
     checked_choice(over, ("layer", "all"), "over")
     if not 0 < share <= 1:
@@ -92,8 +92,9 @@ def mask_overlap(a: Masks, b: Masks) -> MaskOverlap:
     it is the ratio of the sums with each layer's X at its mean. Two empty masks are equal: IoU 1.
 
     Example:
-        >>> print(tp.mask_overlap({"second": torch.arange(8) < 4}, {"second": torch.arange(8) < 2}))
+        >>> print(tp.mask_overlap({"blocks.6": [True, True, False]}, {"blocks.6": [False, True, False]}))
     """
+    a, b = ({name: torch.as_tensor(mask) for name, mask in some.items()} for some in (a, b))
     if not a or set(a) != set(b) or any(a[name].shape != b[name].shape for name in a):
         raise MethodError("two masks are compared that name the same layers and have the same shapes")
     rows, means = list[tuple[float, float, float, int, int, int]](), list[float]()
@@ -182,7 +183,7 @@ def mask_faithfulness(
         seed: random seed of the random parts and of the interval.
 
     Example:
-        >>> print(tp.mask_faithfulness(model, {"second": torch.arange(8) < 6}, images, 1, parts=3))
+        >>> print(tp.mask_faithfulness(model, {"blocks.6": [True] * 6 + [False] * 2}, images, 1, parts=3))
     """
     if not 1 <= parts <= 10_000:
         raise MethodError(f"parts is a number from 1 to 10,000, not {parts}")
