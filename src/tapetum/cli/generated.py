@@ -66,7 +66,9 @@ COMMANDS: Mapping[str, Named] = {
         "shape_or_texture", "Tells whether a network answers shapes or textures, where they disagree.", data_sets.cues
     ),
     "tcav": Named(
-        "tcav", "Tells whether an answer depends on concepts that folders of pictures show, beside chance.", data_sets.concepts
+        "tcav",
+        "Tells whether an answer depends on concepts that folders of pictures show, beside chance.",
+        data_sets.concept_tests,
     ),
     "compare": Named(
         "compare",

@@ -87,7 +87,7 @@ def cues(name: str) -> Command:
     return command_for(getattr(tapetum, name), answer_cues, *around, without=("categories",))
 
 
-def concepts(_: str) -> Command:
+def concept_tests(_: str) -> Command:
     from tapetum.cli.testing_concepts import ask_about_concepts
 
     around = [
