@@ -100,7 +100,7 @@ from tapetum.types import (
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     Craft as Craft, Tcav as Tcav,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
-    UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum, Verdict as Verdict, Verdicts as Verdicts,
+    UnitNames as UnitNames, UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum, Verdict as Verdict, Verdicts as Verdicts,
 )
 
 __version__: str

@@ -126,6 +126,11 @@ def of_data(folder: Path) -> Iterator[Any]:
     for name in ("cat1-dog1", "dog1-cat2", "cat2-dog2"):
         Image.fromarray(generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(conflicts / f"{name}.png")
     yield tp.shape_or_texture(model, conflicts, categories={"cat": [0, 1], "dog": [2]})
+    labelled = folder.with_name("labelled")
+    for i in range(32):
+        (labelled / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(labelled / "ab"[i % 2] / f"{i}.png")
+    yield tp.name_units(model, labelled, "first", workers=1)
     history = tp.train(folder, epochs=2, batch=4, size=SIDE)
     yield replace(history, model=None), tp.check_predictions(history.model, folder, n=3)
 

@@ -70,6 +70,9 @@ COMMANDS: Mapping[str, Named] = {
         "Tells whether an answer depends on concepts that folders of pictures show, beside chance.",
         data_sets.concept_tests,
     ),
+    "name": Named(
+        "name_units", "Names the units of a layer by what their pictures have in common, with AUC and p.", data_sets.naming
+    ),
     "compare": Named(
         "compare",
         "Compares two networks: answers, maps, layers. Exit status 1: maps agree less than other seeds do.",

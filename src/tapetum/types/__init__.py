@@ -72,5 +72,6 @@ from tapetum.types.targets import (
     union,
 )
 from tapetum.types.training import Epoch, History, PredictionCheck
+from tapetum.types.unit_names import NameSource, UnitNames
 from tapetum.types.unit_statistics import CoActivationResult, MomentsResult, PositionsResult, ScoresResult, SparsityResult
 from tapetum.types.verdicts import Verdict, Verdicts

@@ -103,6 +103,18 @@ def concept_tests(_: str) -> Command:
     return command_for(tapetum.tcav, ask_about_concepts, *around, without=("images",))
 
 
+def naming(name: str) -> Command:
+    from tapetum.cli.naming import name_layer
+
+    around = [
+        DATA,
+        plain_option("layer", str, REQUIRED, "Layer whose units are named, such as blocks.5."),
+        out_option(Path("tapetum-names"), "an earlier report"),
+        plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
+    ]
+    return command_for(getattr(tapetum, name), name_layer, *around, without=("out", "groups"))
+
+
 def compare(_: str) -> Command:
     from tapetum.cli.comparing import compare_folder
 

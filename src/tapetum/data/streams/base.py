@@ -24,7 +24,7 @@ from tapetum.types import ImageError
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 """Folder names of splits: never a class."""
 
-_NAMED_BY_WNID = re.compile(r"n\d{8}_(\D+)\.\w+")  # n01440764_tench.JPEG, but not n01440764_10026.JPEG
+_NAMED_BY_WNID = re.compile(r"(n\d{8})_(\D+)\.\w+")  # n01440764_tench.JPEG, but not n01440764_10026.JPEG
 
 
 @runtime_checkable
@@ -156,7 +156,7 @@ def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
         depth += 1
     if all(len(part) == depth + 1 for part in parts):
         named = (_NAMED_BY_WNID.fullmatch(part[-1]) for part in parts)
-        return tuple(found[1].replace("_", " ") if found else None for found in named)
+        return tuple(_imagenet_names().get(found[1], found[2].replace("_", " ")) if found else None for found in named)
     return tuple(class_of_folder(part[depth]) if len(part) > depth + 1 else None for part in parts)
 
 

@@ -1,0 +1,57 @@
+"""`tapetum name DATA --model M --layer L`: names of a layer's units in words, as a figure, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tapetum.cli.batches import say_skipped
+from tapetum.cli.folders import checked_folder, complete
+from tapetum.cli.models import ModelChoice
+from tapetum.cli.terminal import bar, remark, say, say_file
+from tapetum.data.streams import as_source
+from tapetum.families.naming.naming import name_units
+from tapetum.figures import show
+from tapetum.keeping.provenance import now
+from tapetum.progress import watching
+from tapetum.reports.machine import nan_as_null, write_json
+from tapetum.reports.provenance import of_model, write_figure
+from tapetum.store import save
+from tapetum.types import UnitNames
+
+
+def name_layer(*, data: str, layer: str, model: ModelChoice, out: Path, as_json: bool, keywords: Mapping[str, Any]) -> int:
+    """Names the units of a layer; returns status 0, or 1 if pictures could not be read."""
+    folder = checked_folder(out)
+    source, network, started = as_source(data), model.load(), now()
+    with bar("name") as watcher, watching(watcher):
+        found = name_units(network, source, layer, **keywords)
+    parameters = {**keywords, "data": data, "layer": layer}
+    facts = {**of_model(network), "method": "name_units", "parameters": parameters, "started": started}
+    with complete(folder) as work:
+        write_figure(work / "names.png", show(found), facts)
+        save(found, work / "names")
+        pictures = [{"files": [], "picture": "names.png", "result": "names"}]
+        write_json(work / "report.json", {**facts, **nan_as_null(_numbers(found)), "images": pictures})
+    if as_json:
+        say_file(out / "report.json")
+    else:
+        say(f"{found}\n{out / 'names.png'}")
+    for sentence in found.notes:
+        remark(sentence)
+    say_skipped(found.skipped.items(), "report.json")
+    return 1 if found.skipped else 0
+
+
+def _numbers(found: UnitNames) -> dict[str, Any]:
+    """Returns what report.json tells of every unit."""
+    columns = zip(found.units, found.names, found.candidates, found.auc.tolist(), found.p_values.tolist(), strict=True)
+    return {
+        "said": found.said(),
+        "units": [
+            {"unit": unit, "name": name, "candidate": candidate, "auc": auc, "p": p}
+            for unit, name, candidate, auc, p in columns
+        ],
+        "skipped": dict(found.skipped),
+    }

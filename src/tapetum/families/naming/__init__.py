@@ -1,0 +1,1 @@
+"""Names of units: by labels and their groups, by texts, by masks."""

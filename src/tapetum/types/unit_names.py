@@ -1,0 +1,115 @@
+"""Names of units: what the pictures on which a unit fires have in common, with the evidence for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from tapetum.types.checks import listed
+from tapetum.types.results import WHOLE, Result, axes
+from tapetum.types.text import table
+
+NameSource: TypeAlias = Literal["labels", "texts", "masks"]
+"""What names are made of: labels of pictures and their groups, texts, or masks of things in the pictures."""
+
+SHOWN = 30
+"""Names that `str` lists, the most accurate ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitNames(Result):
+    """The name of each unit of a layer, chosen on a third of the pictures and judged on the others.
+
+    units        (n,) channels
+    names        (n,) "dog", "(dog OR fox) AND NOT hound"; None where no name stands: p_values > `level` or auc < `least_auc`
+    candidates   (n,) the best name of each unit, whether it stands or not
+    auc          (n,) P(a picture of that name has a higher score than another) + half of P(equal), on the judging pictures; for
+                 masks P(a place inside is higher than one outside)
+    p_values     (n,) probability of such an AUC without any relation, corrected for all units (Holm)
+    iou          (n,) intersection over union of the unit's highest places and the mask; None without masks
+    positives    (n,) judging pictures of that name
+    shuffled     (n,) the AUC that the same choice and judgement gives where the pictures' names are dealt out by lot
+    source       "labels", "texts" or "masks"
+    level        largest p-value of a name;  least_auc: least AUC (and for masks `least_iou`)
+    chosen_on    number of choosing pictures;  judged_on: of judging ones
+    terms        number of labels, groups, texts or masks that names were made of
+    """
+
+    layer: str
+    units: tuple[int, ...] = field(metadata=axes("n"))
+    names: tuple[str | None, ...] = field(metadata=axes("n"))
+    candidates: tuple[str, ...] = field(metadata=axes("n"))
+    auc: Tensor = field(metadata=axes("n"))
+    p_values: Tensor = field(metadata=axes("n"))
+    positives: Tensor = field(metadata=axes("n"))
+    shuffled: Tensor = field(metadata=axes("n"))
+    source: NameSource = "labels"
+    level: float = 0.01
+    least_auc: float = 0.75
+    chosen_on: int = 0
+    judged_on: int = 0
+    terms: int = 0
+    iou: Tensor | None = field(default=None, metadata=axes("n"))
+    skipped: Mapping[str, str] = field(default_factory=dict[str, str])
+    model: str = ""
+    data: str = ""
+    notes: tuple[str, ...] = field(default=(), metadata=WHOLE)
+
+    @property
+    def named(self) -> tuple[int, ...]:
+        """The units that have a name, the most accurate name first."""
+        rows = [row for row, name in enumerate(self.names) if name is not None]
+        return tuple(self.units[row] for row in sorted(rows, key=lambda row: -float(self.auc[row])))
+
+    @property
+    def share(self) -> float:
+        """Share of the units that have a name, in [0, 1]."""
+        return len(self.named) / max(1, len(self.units))
+
+    def find(self, words: str) -> tuple[int, ...]:
+        """Returns the units whose name has most of some words, "dog face": the most words first, then the most accurate."""
+        wanted = set(words.casefold().split())
+        parts = {unit: words_of(self.names[self.units.index(unit)] or "") for unit in self.named}
+        found = [(len(wanted & parts[unit]), unit) for unit in self.named]
+        return tuple(unit for hits, unit in sorted(found, key=lambda one: -one[0]) if hits)
+
+    def __str__(self) -> str:
+        """Lists the named units with AUC and p-value, and how often chance would name one."""
+        rows = [self._line(self.units.index(unit)) for unit in self.named[:SHOWN]]
+        head = ("unit", "name", "AUC", "p", *(("IoU",) if self.iou is not None else ()))
+        return "\n".join([self.said(), *([table(head, rows)] if rows else []), *self.notes])
+
+    def _line(self, row: int) -> tuple[str, ...]:
+        iou = () if self.iou is None else (f"{float(self.iou[row]):.2f}",)
+        return (
+            f"{self.layer}:{self.units[row]}",
+            self.names[row] or "",
+            f"{float(self.auc[row]):.2f}",
+            f"{float(self.p_values[row]):.1g}",
+            *iou,
+        )
+
+    def said(self) -> str:
+        """Returns in words how many units have a name, and what it takes to have one."""
+        below = "1 %" if self.level == 0.01 else f"{100 * self.level:g} %"
+        lot = sum(one >= self.least_auc for one in listed(self.shuffled))
+        return (
+            f"{len(self.named)} of {len(self.units)} units of {self.layer} have a name: AUC at least {self.least_auc:g} on "
+            f"{self.judged_on} pictures that did not choose it, and a chance below {below} that any name is one by accident. "
+            f"With the names of the pictures dealt out by lot, {lot} reach that AUC, the best {_best(self.shuffled)}."
+        )
+
+
+def _best(values: Tensor) -> str:
+    numbers = [one for one in listed(values) if one == one]
+    return f"{max(numbers):.2f}" if numbers else "none"
+
+
+def words_of(name: str) -> set[str]:
+    """Returns the words of a name in lower case, without those of terms behind "AND NOT"."""
+    positive = re.sub(r" AND NOT .*?(?=\)| OR | AND |$)", "", name)
+    return {word.casefold() for word in re.findall(r"[\w'-]+", positive) if word not in ("OR", "AND")}
