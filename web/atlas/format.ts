@@ -40,6 +40,10 @@ export interface Index {
   /** What a unit's score on a picture is: "spatial maximum". */
   score: string;
   notes: string[];
+  /** What a name is worth, in words. */
+  named?: string | null;
+  /** The names of one term that the most units have, with how many, the most frequent first. */
+  names?: [name: string, units: number][];
   layers: Layer[];
   pictures: { count: number; chunk: number } & Sprite;
   served?: boolean;
@@ -90,9 +94,16 @@ export interface LayerData {
   top: PictureNumber[][];
   /** The commonest label among its strongest pictures with its count, "tabby 4/9"; null where none occurs twice. */
   labels?: (string | null)[] | null;
+  /** What its pictures have in common; null where no name stands. */
+  names?: (UnitName | null)[] | null;
+  /** How many units have a name, and what it takes to have one. */
+  named?: string | null;
   /** Channel i is tile i. */
   sprites?: { positive?: Sprite | null; negative?: Sprite | null } | null;
 }
+
+/** A formula such as "(dog OR fox) AND NOT hound", its AUC, and its p-value, corrected for all units of the layer. */
+export type UnitName = [name: string, auc: number, p: number];
 
 /** A picture, its score, and where on the layer's grid that was; 0, 0 where the grid is [1, 1]. */
 export type Example = [picture: PictureNumber, score: number, row: number, column: number];

@@ -8,6 +8,7 @@ import { index, useLayer } from "./data";
 import type { Layer, LayerData } from "./format";
 import { Grid } from "./grid";
 import { Heading, Missing, Steps } from "./parts";
+import { wordsOf } from "./names";
 import { STATISTICS, type Statistic } from "./query";
 import { href } from "./routes";
 import { UnitTile } from "./tiles";
@@ -20,7 +21,9 @@ export const WORDS: Record<Sort, string> = {
 
 /** The channels that are shown, in order. What is not finite comes last. */
 function ordered(data: LayerData, sort: Sort, down: boolean, label: string): number[] {
-  const channels = [...data.mean.keys()].filter((channel) => label === "" || holds(data.labels?.[channel] ?? "", label));
+  const channels = [...data.mean.keys()].filter(
+    (channel) => label === "" || holds(`${data.labels?.[channel] ?? ""} ${wordsOf(data.names?.[channel]?.[0] ?? "").join(" ")}`, label),
+  );
   if (sort === "channel") return down ? channels.reverse() : channels;
   const values = data[sort];
   const sign = down ? -1 : 1;
@@ -89,6 +92,7 @@ function Units({ layer, data, params }: { layer: Layer; data: LayerData; params:
     sort === "channel" ? undefined : sort === "sparsity" ? percent(data.sparsity[channel]) : number(data[sort][channel]);
   return (
     <>
+      {data.named && <p class="note">{data.named}</p>}
       <div class="tools sticky">
         <label>
           Sort{" "}
@@ -97,9 +101,9 @@ function Units({ layer, data, params }: { layer: Layer; data: LayerData; params:
           </select>
         </label>
         <button type="button" onClick={() => setDown(!down)} aria-label={down ? "Largest first" : "Smallest first"}>{down ? "↓" : "↑"}</button>
-        {data.labels && (
+        {(data.labels || data.names) && (
           <label>
-            Label <input type="search" size={12} value={label} onInput={(event) => setLabel(event.currentTarget.value)} />
+            {data.names ? "Name or label" : "Label"} <input type="search" size={12} value={label} onInput={(event) => setLabel(event.currentTarget.value)} />
           </label>
         )}
         <form onSubmit={go}>

@@ -46,9 +46,9 @@ function SearchBox({ query }: { query: string }) {
       <input
         ref={box}
         type="search"
-        aria-label="Search units, layers, labels, statistics"
+        aria-label="Search units, layers, names, labels, statistics"
         title="Press / to come here"
-        placeholder={`${index().layers[0]?.name ?? "layer"}:0, a label, sd > 2`}
+        placeholder={`${index().layers[0]?.name ?? "layer"}:0, dog, sd > 2`}
         list="layers"
         autocomplete="off"
         spellcheck={false}

@@ -5,6 +5,7 @@ import { count, plural } from "../shared/words";
 import { index, useLayer } from "./data";
 import type { Layer } from "./format";
 import { Heading } from "./parts";
+import { wordsOf } from "./names";
 import { href } from "./routes";
 import { UnitLook } from "./tiles";
 import { field, grid } from "./words";
@@ -106,6 +107,23 @@ function Provenance() {
   );
 }
 
+/** What units are called: words to start from. */
+function Names() {
+  const { names } = index();
+  if (!names || names.length === 0) return null;
+  return (
+    <section>
+      <h2>What its units are called</h2>
+      <p class="note">{index().named}</p>
+      <ul class="inline">
+        {names.map(([name, units]) => (
+          <li key={name}><a href={href.search(wordsOf(name).join(" "))}>{name}</a> <span class="muted">{count(units)}</span></li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 export function Overview() {
   const { title, layers, data } = index();
   const units = layers.reduce((sum, layer) => sum + layer.channels, 0);
@@ -117,6 +135,7 @@ export function Overview() {
         answer) this atlas is about the second: {plural(units, "unit")} in {plural(layers.length, "layer")}, each with the pictures,
         of {count(data.pictures)}, that it answered most and least.
       </p>
+      <Names />
       {layers.length ? <Layers layers={layers} /> : <p>No layer was scanned.</p>}
       <Provenance />
     </main>

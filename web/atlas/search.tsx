@@ -1,4 +1,4 @@
-// Search: layers by name, units by label or statistics, pictures by name or label.
+// Search: layers by name, units by what they are called, by label or statistics, pictures by name or label.
 
 import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { remember } from "../shared/address";
@@ -8,6 +8,7 @@ import { index, layerKey, loadAll, peek, useNames, type MissingFile } from "./da
 import type { Layer, LayerData, Names } from "./format";
 import { Grid } from "./grid";
 import { Heading, Missing } from "./parts";
+import { nearness, wordsOf, type Near } from "./names";
 import { matching, STATISTICS, understand, type Query } from "./query";
 import { href } from "./routes";
 import { PictureTile, UnitTile } from "./tiles";
@@ -28,18 +29,25 @@ function useLayers(layers: Layer[]): { done: number; error?: MissingFile } {
   return error ? { done, error } : { done };
 }
 
-/** The units that a query means: by label in the layers' order, by statistics with the farthest beyond the first bound first. */
-function units(query: Query, layers: Layer[]): Found[] {
+/** The units whose name or label has the most of some words, the most accurate name first. */
+function byWords(text: string, layers: Layer[]): (Found & Near)[] {
+  const words = wordsOf(text);
   const found = layers.flatMap((layer) => {
     const data = peek<LayerData>(layerKey(layer));
-    if (!data) return [];
-    const channels =
-      query.kind === "statistics" ? matching(data, query.conditions)
-      : query.kind === "words" ? [...(data.labels ?? []).keys()].filter((channel) => holds(data.labels![channel] ?? "", query.text))
-      : [];
-    return channels.map((channel) => ({ layer, channel }));
+    return data ? [...data.mean.keys()].map((channel) => ({ layer, channel, ...nearness(data, channel, words) })) : [];
   });
-  if (query.kind !== "statistics") return found;
+  const most = found.reduce((best, one) => Math.max(best, one.share), 0);
+  return most === 0 ? [] : found.filter((one) => one.share === most).sort((a, b) => b.auc - a.auc);
+}
+
+/** The units that a query means: by words, or by statistics with the farthest beyond the first bound first. */
+function units(query: Query, layers: Layer[]): (Found & Partial<Near>)[] {
+  if (query.kind === "words") return byWords(query.text, layers);
+  if (query.kind !== "statistics") return [];
+  const found = layers.flatMap((layer) => {
+    const data = peek<LayerData>(layerKey(layer));
+    return data ? matching(data, query.conditions).map((channel) => ({ layer, channel })) : [];
+  });
   const { statistic, sign } = query.conditions[0]!;
   const value = ({ layer, channel }: Found) => peek<LayerData>(layerKey(layer))![statistic][channel]!;
   return found.sort((a, b) => (sign.startsWith("<") ? value(a) - value(b) : value(b) - value(a)));
@@ -66,7 +74,7 @@ function Help() {
     <dl class="help">
       <div><dt><code>{name}:5</code></dt><dd>goes to a unit</dd></div>
       <div><dt><code>{name.split(".")[0]}</code></dt><dd>layers whose name holds it</dd></div>
-      <div><dt>a word</dt><dd>units by the commonest label of their strongest pictures, pictures by name or label</dd></div>
+      <div><dt>a word</dt><dd>units by their name or the commonest label of their strongest pictures; pictures by name or label</dd></div>
       <div><dt><code>sparsity &gt; 0.9 and max &gt; 5</code></dt><dd>units by {STATISTICS.join(", ")}</dd></div>
       <div><dt><code>{name} sd &gt; 2</code></dt><dd>the same in one layer</dd></div>
     </dl>
@@ -88,6 +96,7 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
   const seen = useMemo(() => pictures(query, names.value), [query, names.value]);
   const layers = query.kind === "words" ? all.filter((layer) => holds(layer.name, query.text)) : [];
   const both = query.kind === "words";
+  const near = found[0]?.share !== undefined && found[0].share < 1;
   const state = !complete ? `Reading layers: ${done} of ${within.length}`
     : `${plural(found.length, "unit")}${asked(query).length ? `, each with its ${asked(query).join(" · ")}` : ""}${both ? `, ${plural(layers.length, "layer")}, ${plural(seen.length, "picture")}` : ""}`;
   return (
@@ -104,6 +113,8 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
         {both && <Choice label="Show" value={kind} of={{ units: "Units", pictures: "Pictures" }} set={setKind} />}
         <span class="state" aria-live="polite">{query.kind === "nothing" ? "" : state}</span>
       </div>
+      {near && <p class="note">No unit has all these words; these have most of them.</p>}
+      {found.some((one) => one.auc) && <p class="note">{index().named}</p>}
       {error && <Missing error={error} />}
       {names.error && both && <Missing error={names.error} />}
       {layers.length > 0 && (
@@ -124,6 +135,9 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
         <>
           <p>{query.kind === "nothing" ? "" : "Nothing found. "}What can be asked:</p>
           <Help />
+          {query.kind === "words" && (
+            <p>Or start from a <a href={href.pictures()}>picture</a>: its page lists the units that fire on it.</p>
+          )}
         </>
       )}
     </main>

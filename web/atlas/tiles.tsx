@@ -27,13 +27,14 @@ interface UnitProps {
   examples?: boolean;
   /** The layer's name is said elsewhere. */
   short?: boolean;
-  /** A second line; else the unit's label. */
+  /** A second line; else the unit's name with its AUC, or its label. */
   note?: ComponentChildren;
 }
 
 /** A unit whose layer's file is there. */
 export function UnitTile({ layer, channel, data, examples, short, note }: UnitProps) {
-  const label = data?.labels?.[channel];
+  const name = data?.names?.[channel];
+  const label = name ? `${name[0]} ${name[1].toFixed(2)}` : data?.labels?.[channel];
   return (
     <a class="unit" href={href.unit(layer.name, channel)}>
       <UnitLook data={data} channel={channel} examples={examples ?? false} />

@@ -17,8 +17,10 @@ let lastShown: Shown = "whole"; // stays as one goes from unit to unit
 function Statistics({ data, unit }: { data: LayerData | undefined; unit: UnitData }) {
   const { channel } = unit;
   const label = data?.labels?.[channel];
+  const name = data?.names?.[channel];
   return (
     <dl class="facts">
+      {name && <div><dt>Name</dt><dd>{name[0]} <span class="muted">AUC {fixed(name[1])}, p {number(name[2])}</span></dd></div>}
       {label && <div><dt>Strongest on</dt><dd>{label}</dd></div>}
       <div><dt>Mean</dt><dd>{number(data?.mean[channel])}</dd></div>
       <div><dt>Standard deviation</dt><dd>{number(data?.sd[channel])}</dd></div>
@@ -97,6 +99,7 @@ function Body({ layer, unit, data }: { layer: Layer; unit: UnitData; data: Layer
   return (
     <>
       <Statistics data={data} unit={unit} />
+      {data?.names?.[unit.channel] && <p class="note">{index().named}</p>}
       <div class="tools">
         <Choice label="Examples show" value={shown} of={{ whole: "Whole picture", fired: "Where it fired" }} set={(now) => show((lastShown = now))} />
       </div>

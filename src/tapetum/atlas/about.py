@@ -64,5 +64,6 @@ def notes(job: Job, result: ScanResult) -> list[str]:
 def all_notes(about: Mapping[str, Any]) -> list[str]:
     """Returns the notes of the scan and of the parts of the atlas that could not be made, as sentences."""
     rendered, mapped = about.get("not_rendered", {}), about.get("not_mapped", {})
+    named = [f"Units have no names: {about['not_named']}."] if about.get("not_named") else []
     said = [f"Units of {layer} are not rendered: {reason}" for layer, reason in rendered.items()]
-    return [*about["notes"], *said, *(f"There is no map of {layer}: {reason}" for layer, reason in mapped.items())]
+    return [*about["notes"], *named, *said, *(f"There is no map of {layer}: {reason}" for layer, reason in mapped.items())]

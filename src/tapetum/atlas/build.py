@@ -21,6 +21,7 @@ from tapetum.atlas.claims import SCHEMA, check_finished, map_in
 from tapetum.atlas.export import check_site, export, pages_hash
 from tapetum.atlas.layers import among, check_memory, chosen_layers, usual_map
 from tapetum.atlas.map_pages import map_data
+from tapetum.atlas.names import names_of_units
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
 from tapetum.atlas.stages import STORE, BuildStages, check_folder
@@ -43,6 +44,9 @@ from tapetum.types import Cancelled, DamagedError, ModelLike, ScanResult, Tapetu
 EXAMPLES = 9
 FIRES = 24
 TRACKERS: tuple[Tracker, ...] = (Spectrum(k=EXAMPLES), Scores(), Sparsity())
+NAMES = 1
+"""Version of the naming of units: another one names the units of an earlier build again."""
+
 LARGEST_HALF = 65_504
 """Largest number that float16 can hold."""
 
@@ -116,7 +120,9 @@ class _Build:
         self.folder = stages.folder
         self.now: list[str] = []
         self.scan_key = key_of(job)
-        self.store_key = _key(scan=self.scan_key.hash, examples=EXAMPLES, fires=FIRES, neighbors=NEIGHBORS, most=sprites.MOST)
+        self.store_key = _key(
+            scan=self.scan_key.hash, examples=EXAMPLES, fires=FIRES, neighbors=NEIGHBORS, most=sprites.MOST, names=NAMES
+        )
 
     @contextmanager
     def _stage(self, name: str, key: Key) -> Iterator[None]:
@@ -145,7 +151,7 @@ class _Build:
             result = self.how.scan(self.job)
         with self._stage("store", self.store_key):
             self._store(result)
-            self.stages.tell(**about(self.job, result))
+            self.stages.tell(**about(self.job, result), **names_of_units(result, self.job.source.labels))
 
     def _has_store(self) -> bool:
         """Checks whether the store exists and is complete, and the manifest describes it."""

@@ -104,6 +104,17 @@ def _size(value: Any) -> bool:
     return _list(_is_whole)(value) and len(value) == 2
 
 
+def _is_named(value: Any) -> bool:
+    """Checks whether a value is the name of a unit: channel, name, AUC, p-value."""
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and _is_whole(value[0])
+        and _text(value[1])
+        and all(is_number(one, 0, 1) for one in value[2:])
+    )
+
+
 FIELDS: Mapping[str, Fits] = {
     "schema": _is_whole,
     "stages": _table(_with(key=_text)),
@@ -121,6 +132,8 @@ FIELDS: Mapping[str, Fits] = {
     "units": _table(_is_whole),
     "skipped": _table(_text),
     "notes": _list(_text),
+    "names": _table(_with(said=_text, units=_list(_is_named))),
+    "not_named": _or_none(_text),
     "chosen": _with(layers=_list(_text), said=_text),
     "rendered": _table(_with(positive=_or_none(is_sprite), negative=_or_none(is_sprite))),
     "not_rendered": _table(_text),

@@ -16,6 +16,7 @@ from typing import Any
 from tapetum import progress
 from tapetum.atlas.about import all_notes
 from tapetum.atlas.claims import check_finished, map_in
+from tapetum.atlas.names import CAPTION, by_channel, frequent
 from tapetum.atlas.sheets import COLUMNS, ROWS, Sprite
 from tapetum.atlas.sprites import TILE_PX, sheet_names
 from tapetum.atlas.stages import STORE, check_name, read_manifest
@@ -110,6 +111,7 @@ class _SiteData:
     def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any]) -> None:
         self.source, self.store, self.manifest, self.work = source, store, manifest, Path()
         self.mapped, self.rendered = manifest.get("maps", {}), manifest.get("rendered", {})
+        self.named = manifest.get("names", {})
         self.layers = store.layers()
         self.pictures = store.pictures()
         self.labels = any(row["label"] is not None for row in self.pictures)
@@ -166,6 +168,8 @@ class _SiteData:
             **{name: about[name] for name in ("title", "model", "made", "versions", "score")},
             "data": {**about["data"], "skipped": skipped[:SKIPPED], "skipped_count": len(skipped), "labels": self.labels},
             "notes": all_notes(about),
+            "names": frequent(self.named),
+            "named": CAPTION if self.named else None,
             "layers": [self._about(layer) for layer in self.layers],
             "pictures": {"count": count, "chunk": PICTURES, **Sprite(tile=TILE_PX, columns=COLUMNS, rows=ROWS, sheets=sheets)},
             "served": False,
@@ -188,6 +192,8 @@ class _SiteData:
         columns["non_negative"] = [int(row["minimum"] >= 0) for row in rows]
         columns["top"] = [self.store.top(row) for row in rows]
         columns["labels"] = [_label(row) for row in rows] if self.labels else None
+        columns["names"] = by_channel(self.named.get(layer["name"]), layer["channels"])
+        columns["named"] = self.named.get(layer["name"], {}).get("said")
         columns["sprites"] = sprites if any(sprites.values()) else None
         self._give(f"layer:{file}", columns, f"layers/{file}")
         for chunk, start in enumerate(range(0, layer["channels"], UNITS)):

@@ -20,9 +20,12 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import LayerError, MethodError, ModelLike, Range, ScoresResult, UnitNames
 
+LEVEL = 0.01
+"""Largest p-value of a name."""
+
 LEAST_AUC = 0.75
-"""Least AUC of a name. Measured on five networks with random weights and 500 photographs: of 16,640 units 62 had a p-value of at
-most .01, since they respond to colour and so really differ between groups; 1 of them had this AUC."""
+"""Least AUC of a name. Measured on five networks with random weights and 500 photographs: of 16,640 units 62 had a p-value
+up to .01, since they respond to colour and so really differ between groups; 1 of them had this AUC."""
 
 
 @survey(cite="bykov2023invert", question="looks_for")
@@ -35,7 +38,7 @@ def name_units(
     texts: Sequence[str] | None = None,
     text_model: ModelLike | None = None,
     length: Annotated[int, Range(1, 5)] = 3,
-    level: Annotated[float, Range(1e-12, 0.5)] = 0.01,
+    level: Annotated[float, Range(1e-12, 0.5)] = LEVEL,
     least_auc: Annotated[float, Range(0.5, 1)] = LEAST_AUC,
     score: UnitScore = "max",
     seed: Seed = 0,

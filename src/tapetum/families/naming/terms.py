@@ -52,18 +52,22 @@ def label_terms(labels: Sequence[str], groups: Mapping[str, Sequence[str]] | Non
         inside = {label for label in once if name in above.get(label, ())}
         if inside and name not in members:
             members[name] = inside
-    return distinct([(name, [label in inside for label in labels]) for name, inside in members.items()])
+    places = {label: i for i, label in enumerate(once)}
+    of_pictures = torch.tensor([places[label] for label in labels])
+    return distinct(
+        [(name, torch.tensor([label in inside for label in once])[of_pictures]) for name, inside in members.items()]
+    )
 
 
-def distinct(columns: Sequence[tuple[str, Sequence[bool]]]) -> Terms:
-    """Returns the terms of some columns, without those that say the same as an earlier one, or the same of all pictures."""
-    kept: dict[bytes, tuple[str, Sequence[bool]]] = {}
+def distinct(columns: Sequence[tuple[str, Tensor]]) -> Terms:
+    """Returns the terms of some columns (n,) bool, without those that say the same as an earlier one or of all pictures."""
+    kept: dict[bytes, tuple[str, Tensor]] = {}
     for name, truth in columns:
-        if any(truth) and not all(truth):
-            kept.setdefault(np.packbits(np.asarray(truth)).tobytes(), (name, truth))
+        if bool(truth.any()) and not bool(truth.all()):
+            kept.setdefault(np.packbits(truth.numpy()).tobytes(), (name, truth))
     pictures = len(columns[0][1]) if columns else 0
-    truth = torch.tensor([truth for _, truth in kept.values()], dtype=torch.bool).reshape(len(kept), pictures).T
-    return Terms(tuple(name for name, _ in kept.values()), truth)
+    truths = torch.stack([truth for _, truth in kept.values()]) if kept else torch.zeros(0, pictures, dtype=torch.bool)
+    return Terms(tuple(name for name, _ in kept.values()), truths.T)
 
 
 def _checked(name: str, given: Sequence[str], labels: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ def text_terms(model: VisionModel, source: Source, samples: Sequence[int], texts
         similar = similar - similar.mean(1, keepdim=True)
     count = max(1, round(MOST_SIMILAR * len(samples)))
     truth = torch.zeros_like(similar, dtype=torch.bool).scatter_(0, similar.topk(count, 0).indices, True)
-    return distinct([(text, column) for text, column in zip(once, truth.T.tolist(), strict=True)])
+    return distinct([(text, column) for text, column in zip(once, truth.T, strict=True)])
 
 
 def _embeddings(model: VisionModel, source: Source, samples: Sequence[int], batch: Batch) -> Tensor:
