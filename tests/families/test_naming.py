@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,78 @@ def test_texts_name_units_through_an_image_text_model(model: tp.VisionModel, fol
     assert found.shuffled.max() < found.auc[:3].min()
 
 
+@dataclass(frozen=True)
+class Blobs:
+    """Pictures of a red and a green square, each at a place of its own; every other picture has no green one."""
+
+    n: int = 60
+    name: str = "blobs"
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(f"{i:03d}" for i in range(self.n))
+
+    @property
+    def labels(self) -> tuple[None, ...]:
+        return (None,) * self.n
+
+    def fingerprint(self) -> str:
+        return f"blobs {self.n}"
+
+    def masks(self, sample: int) -> Tensor:
+        drawn = np.random.default_rng(sample)
+        found = torch.zeros(2, 24, 24, dtype=torch.bool)
+        for plane in found[: 2 - sample % 2]:
+            y, x = drawn.integers(0, 19, 2)
+            plane[y : y + 5, x : x + 5] = True
+        return found
+
+    def read(self, sample: int) -> Tensor:
+        red, green = self.masks(sample)
+        noise = torch.rand(3, 24, 24, generator=torch.Generator().manual_seed(sample)) * 0.1
+        return (noise + 0.8 * torch.stack([red, green, red & False])).clamp(0, 1)[None]
+
+
+def test_masks_name_the_units_whose_highest_places_they_cover() -> None:
+    net = Colors()
+    net.units.weight.data[3] = torch.tensor([0.0, 0, 1]).reshape(3, 1, 1)  # blue: noise alone
+    model = tp.wrap(net.eval(), size=24, mean=(0.0,) * 3, std=(1.0,) * 3, outputs="numbers")
+    source = Blobs()
+    red, green = torch.stack([source.masks(i) for i in range(source.n)], 1)
+    found = tp.name_units(model, source, "units", masks={"red": red, "green": green}, workers=1)
+    assert found.names == ("red", "green", None, None)
+    assert found.auc[:2].min() > 0.95
+    assert found.p_values[:2].max() < 1e-2
+    assert found.iou is not None
+    assert found.iou[:2].min() > 0.1  # the highest 1 in 200 of all places are a part of 25 in 576
+    assert found.iou[2:].max() < 0.04
+    assert found.shuffled.max() < 0.7  # masks of other pictures
+
+
+def test_a_unit_that_likes_one_place_of_every_picture_is_named_by_no_mask() -> None:
+    """A bright corner in all pictures, masks that lie there more often than elsewhere: they fit all pictures alike."""
+
+    class Corner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.units = nn.Conv2d(3, 1, 1, bias=False)
+
+        def forward(self, images: Tensor) -> Tensor:
+            ramp = torch.linspace(1, 0, 24)[:, None] * torch.linspace(1, 0, 24)
+            return self.units(images * 0.01 + ramp).mean((2, 3))
+
+    net = Corner()
+    net.units.weight.data.fill_(1.0)
+    model = tp.wrap(net.eval(), size=24, mean=(0.0,) * 3, std=(1.0,) * 3, outputs="numbers")
+    masks = torch.zeros(60, 24, 24, dtype=torch.bool)
+    for i, mask in enumerate(masks):
+        mask[: 4 + i % 3, : 4 + i % 5] = True
+    found = tp.name_units(model, Blobs(), "units", masks={"thing": masks}, workers=1)
+    assert found.auc[0] > 0.9
+    assert found.p_values[0] > 0.01
+    assert found.names == (None,)
+
+
 def test_what_cannot_be_named_is_refused(model: tp.VisionModel, folder: Path, tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     refused = [
@@ -208,6 +281,12 @@ def test_what_cannot_be_named_is_refused(model: tp.VisionModel, folder: Path, tm
             MethodError,
             'a list such as \\["dog", "car"\\]',
         ),
+        (
+            lambda: tp.name_units(model, folder, "units", masks={"a": torch.zeros(3, 8, 8)}, workers=1),
+            MethodError,
+            r"masks are \{name: \(192, h, w\)\}",
+        ),
+        (lambda: tp.name_units(model, folder, "units", masks={}, texts=["a"], workers=1), MethodError, "in place of labels"),
         (lambda: tp.name_units(model, folder, "units", workers=1, limit=30), MethodError, "is true of 15 of the 30 pictures"),
     ]
     for call, kind, words in refused:

@@ -18,8 +18,8 @@ LENGTH = 3
 
 CAPTION = (
     "Of a picture of that name and another one, the first has the higher score as often as the AUC says, "
-    f"at least {LEAST_AUC:g}; on pictures that did not choose the name. In each layer the chance that any name is one by accident is at most "
-    f"{100 * LEVEL:g} %."
+    f"at least {LEAST_AUC:g}; on pictures that did not choose the name. "
+    f"In each layer the chance that any name is one by accident is at most {100 * LEVEL:g} %."
 )
 
 JOINED = re.compile(r" (OR|AND) ")

@@ -34,7 +34,7 @@ class UnitNames(Result):
     positives    (n,) judging pictures of that name
     shuffled     (n,) the AUC that the same choice and judgement gives where the pictures' names are dealt out by lot
     source       "labels", "texts" or "masks"
-    level        largest p-value of a name;  least_auc: least AUC (and for masks `least_iou`)
+    level        largest p-value of a name;  least_auc: least AUC (for masks also an iou of .04)
     chosen_on    number of choosing pictures;  judged_on: of judging ones
     terms        number of labels, groups, texts or masks that names were made of
     """

@@ -112,7 +112,7 @@ def naming(name: str) -> Command:
         out_option(Path("tapetum-names"), "an earlier report"),
         plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
     ]
-    return command_for(getattr(tapetum, name), name_layer, *around, without=("out", "groups"))
+    return command_for(getattr(tapetum, name), name_layer, *around, without=("out", "groups", "masks"))
 
 
 def compare(_: str) -> Command:

@@ -18,7 +18,9 @@ from tapetum.types import MethodError
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """For each unit: its best name, AUC, p-value corrected by Holm, and the number of judging pictures of that name."""
+    """For each unit: its best name, AUC, p-value corrected by Holm, the number of judging pictures of that name, and the AUC
+    by lot; iou: for masks, how well the unit's highest places cover them.
+    """
 
     names: tuple[str, ...]
     auc: Tensor
@@ -28,6 +30,7 @@ class Judged:
     chosen_on: int
     judged_on: int
     terms: int
+    iou: Tensor | None = None
 
 
 def judged(scores: Tensor, terms: Terms, ids: Sequence[str], *, length: int, seed: int) -> Judged:

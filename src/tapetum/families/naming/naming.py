@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
+from torch import Tensor
+
 from tapetum.border.methods import survey
 from tapetum.border.sentences import Limit, OtherRunner, PassBatch, Resume, Seed, ShardFolder, UnitScore, Workers
 from tapetum.border.subjects import as_model
@@ -13,6 +15,7 @@ from tapetum.data.streams import Source
 from tapetum.engines.scan.plan import BATCH
 from tapetum.engines.scan.trackers import Scores
 from tapetum.families.naming.judging import Judged, judged
+from tapetum.families.naming.masks import judged_by_masks
 from tapetum.families.naming.terms import Terms, label_terms
 from tapetum.families.naming.texts import text_terms
 from tapetum.families.scanning import scan
@@ -27,6 +30,9 @@ LEAST_AUC = 0.75
 """Least AUC of a name. Measured on five networks with random weights and 500 photographs: of 16,640 units 62 had a p-value
 up to .01, since they respond to colour and so really differ between groups; 1 of them had this AUC."""
 
+LEAST_IOU = 0.04
+"""Least intersection over union of a name from masks (bau2017netdissect)."""
+
 
 @survey(cite="bykov2023invert", question="looks_for")
 def name_units(
@@ -37,6 +43,7 @@ def name_units(
     groups: Mapping[str, Sequence[str]] | None = None,
     texts: Sequence[str] | None = None,
     text_model: ModelLike | None = None,
+    masks: Mapping[str, Tensor] | None = None,
     length: Annotated[int, Range(1, 5)] = 3,
     level: Annotated[float, Range(1e-12, 0.5)] = LEVEL,
     least_auc: Annotated[float, Range(0.5, 1)] = LEAST_AUC,
@@ -61,12 +68,16 @@ def name_units(
     names groups, not classes.
 
     Instead of labels, texts: a text is true of the tenth of the pictures that an image-text model finds most similar to it
-    (after oikarinen2023clipdissect). `shuffled` is the AUC of the same choice with the terms of the pictures dealt out by lot.
+    (after oikarinen2023clipdissect). Or masks of the things in the pictures (after bau2017netdissect): the name is the mask
+    that the unit's highest places, those above its quantile .995, cover best; `iou` is at least .04, AUC is that of places
+    inside the mask, and p is that of a sign test of whether maps fit their own masks better than those of other pictures.
+    `shuffled` is the AUC of the same with the terms, or masks, of the pictures dealt out by lot.
 
     Args:
         groups: {name: labels} of further groups.
         texts: words or sentences in place of labels.
         text_model: image-text model that reads the texts; None: the model itself.
+        masks: {name: (n, h, w)} of all pictures, cut and resized as the network sees them, in place of labels.
         length: most terms of a name; 1: no formulas.
         level: largest p-value of a name.
         least_auc: least AUC of a name.
@@ -80,14 +91,19 @@ def name_units(
         model, source, {name: Scores(score)}, workers=workers, run=run, out=out, resume=resume, batch=batch, limit=limit
     )
     table: ScoresResult = scanned[name][0]
-    terms, rows = _terms(model, source, table, groups, texts, text_model, batch)
-    ids = [table.ids[sample] for sample in table.samples[rows].tolist()]
     if model.weights == "random":
         note(f"{model.name} has random weights")
-    found = judged(table.scores[rows], terms, ids, length=length, seed=seed)
+    if masks is None:
+        terms, rows = _terms(model, source, table, groups, texts, text_model, batch)
+        ids = [table.ids[sample] for sample in table.samples[rows].tolist()]
+        found = judged(table.scores[rows], terms, ids, length=length, seed=seed)
+    elif groups is not None or texts is not None:
+        raise MethodError("masks are given in place of labels, groups and texts")
+    else:
+        found = judged_by_masks(model, name, source, table.samples.tolist(), masks, batch, seed)
     return replace(
         as_names(name, found, level, least_auc),
-        source="labels" if texts is None else "texts",
+        source="masks" if masks is not None else "labels" if texts is None else "texts",
         skipped=dict(scanned.skipped),
         model=model.name,
         data=source.name,
@@ -96,7 +112,8 @@ def name_units(
 
 def as_names(layer: str, found: Judged, level: float, least_auc: float) -> UnitNames:
     """Returns the names that stand, and the candidates, of a layer's units."""
-    stand = ((found.p_values <= level) & (found.auc >= least_auc)).tolist()
+    stand = (found.p_values <= level) & (found.auc >= least_auc)
+    stand = (stand if found.iou is None else stand & (found.iou >= LEAST_IOU)).tolist()
     return UnitNames(
         layer=layer,
         units=tuple(range(len(found.names))),
@@ -111,6 +128,7 @@ def as_names(layer: str, found: Judged, level: float, least_auc: float) -> UnitN
         chosen_on=found.chosen_on,
         judged_on=found.judged_on,
         terms=found.terms,
+        iou=found.iou,
     )
 
 
