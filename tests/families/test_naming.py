@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import tapetum as tp
+from tapetum.cli import main
 from tapetum.families.naming.formulas import Formula, best_formulas
 from tapetum.families.naming.judging import judged
 from tapetum.families.naming.terms import Terms, choosing, label_terms
@@ -293,3 +295,43 @@ def test_what_cannot_be_named_is_refused(model: tp.VisionModel, folder: Path, tm
         with pytest.raises(kind, match=words) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_the_command_prints_names_and_writes_them(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(FACTORY)
+    given = [
+        "name",
+        str(folder),
+        "--model",
+        f"{tmp_path / 'mine.py'}:build",
+        "--layer",
+        "units",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    with pytest.raises(SystemExit) as end:
+        main([*given, "--workers", "1", "--length", "1", "--size", "8"])
+    assert end.value.code == 0
+    assert "units:0  ruby" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [one["name"] for one in report["units"]] == ["ruby", "moss", "sea"]
+    assert (tmp_path / "out" / "names.png").is_file()
+    assert tp.open(tmp_path / "out" / "names").names == ("ruby", "moss", "sea")
+
+
+FACTORY = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.units = nn.Conv2d(3, 3, 1, bias=False)
+        self.units.weight.data = (1.5 * torch.eye(3) - 0.5).reshape(3, 3, 1, 1)
+
+    def forward(self, images):
+        return self.units(images).mean((2, 3))
+
+def build():
+    return Net()
+"""
