@@ -90,7 +90,7 @@ from tapetum.types import (
     ClassComponent as ClassComponent, MistakeConcept as MistakeConcept, RelevanceCluster as RelevanceCluster,
     Attempt as Attempt, Effects as Effects,
     MeanActivations as MeanActivations, MethodExam as MethodExam, MethodRanking as MethodRanking, MetricExam as MetricExam,
-    Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
+    Near as Near, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output, PathCheck as PathCheck,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,
     probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
     Rendering as Rendering, Result as Result, Run as Run, Sanity as Sanity, Scaled as Scaled, ScanResult as ScanResult,

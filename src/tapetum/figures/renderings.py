@@ -6,7 +6,7 @@ import itertools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isnan
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -18,7 +18,7 @@ from tapetum.figures.draw import draw
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import across, evenly, is_mosaic, mosaic, shown_tiles, tile, unit_words
 from tapetum.figures.words import some
-from tapetum.types import Rendering, TapetumError
+from tapetum.types import PathCheck, Rendering, TapetumError
 
 MAX_TILES = 64  # pictures in one figure; the title says when there are more
 MAX_COLUMNS = 8
@@ -88,6 +88,7 @@ def joined_alike(results: Sequence[Rendering]) -> Rendering:
         frames=None if first.frames is None else torch.cat([one.frames for one in alike if one.frames is not None], 1),
         layout=None,
         numbers={},
+        checks=tuple(check for one in alike for check in one.checks),
     )
 
 
@@ -110,10 +111,20 @@ def _tiles(result: Rendering, pixels: Any) -> list[Tile]:
         f"score {_number(float(score))}" if status == "ok" else status.replace("_", " ")
         for score, status in zip(result.scores, result.status, strict=True)
     ]
+    if result.checks:
+        scores = [f"{score}\n{check_words(check)}" for score, check in zip(scores, result.checks, strict=True)]
     return [
         Tile(tile(result, row), unit_words(result.objectives[row]), score, None if before is None else before[row])
         for row, score in enumerate(scores)
     ]
+
+
+def check_words(check: PathCheck) -> str:
+    """Writes the check of a picture in few words, for captions."""
+    if isnan(check.share):
+        return "not comparable with photographs"
+    shares = f"{check.share:.0%} as in photographs ({check.lowest:.0%} to {check.highest:.0%})"
+    return f"do not trust: {shares}" if check.flagged else shares
 
 
 def _photos(pixels: Any, n: int) -> list[Tensor] | None:
@@ -135,7 +146,7 @@ def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None
     rows = ceil(len(tiles) / columns)
     ratio = max(one.pixels.shape[-2] / one.pixels.shape[-1] for one in tiles)
     lines = [textwrap.wrap(one.name, NAME_CHARACTERS * wide) for one in tiles]
-    room_in = 0.36 + 0.15 * min(2, max(map(len, lines)))
+    room_in = 0.36 + 0.15 * (min(2, max(map(len, lines))) + max(one.score.count("\n") for one in tiles))
     side_in = TILE_IN if len(tiles) > 4 else 1.5 * TILE_IN
     page = max(columns * wide * side_in, 4.6), rows * (side_in * ratio + room_in)
     figure = canvas.page(*page, title, subtitle)

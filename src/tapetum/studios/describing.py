@@ -19,7 +19,7 @@ from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL
 from tapetum.registry import NEEDED, Parameter, help_of, keywords, live, lookup, methods
 from tapetum.types import FourQuestions, MethodError, Range, Reduce, Takes
 
-HIDDEN = frozenset({"generator", "batch", "frames", "others", "method", "parameters", "run", "progress"})
+HIDDEN = frozenset({"generator", "batch", "frames", "others", "method", "parameters", "run", "progress", "check", "source"})
 """Keywords that only Python can give, or that change nothing that the page shows."""
 
 MOST = {

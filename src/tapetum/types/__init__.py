@@ -43,7 +43,7 @@ from tapetum.types.refusals import (
     TrainingError,
     UnwritableError,
 )
-from tapetum.types.renderings import Made, Rendering
+from tapetum.types.renderings import Made, PathCheck, Rendering
 from tapetum.types.repairs import Attempt, Effects
 from tapetum.types.results import Result
 from tapetum.types.runs import Provenance, Run
