@@ -1,7 +1,7 @@
 """`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, repairs, drifts; others by name.
 
 python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [suppress] [compare] [sweep]
-    [quality] [studio] [concepts] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+    [quality] [studio] [concepts] [fooled] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ TABLES = (
     "quality",
     "studio",
     "concepts",
+    "fooled",
 )
 USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "suppress", "compare")
 
@@ -94,6 +95,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import concepts
 
             codes.append(concepts.run(given.photos, given.only))
+        elif name == "fooled":
+            from benchmarks import fooled
+
+            codes.append(fooled.run(given.photos))
         elif name == "quality":
             from benchmarks import quality
 
@@ -111,7 +116,9 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
     parser.add_argument("--strict", action="store_true", help="speed, metrics: fail below a target")
     parser.add_argument(
-        "--photos", type=Path, help="pointing, renderings, scan, verdicts, quality: a folder with photos.csv and photos/"
+        "--photos",
+        type=Path,
+        help="pointing, renderings, scan, verdicts, quality, fooled: a folder with photos.csv and photos/",
     )
     parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
     parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
