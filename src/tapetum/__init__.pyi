@@ -29,6 +29,8 @@ from tapetum.engines.scan.trackers import (
 from tapetum.engines.scores import as_score as as_score
 from tapetum.families.attacks.disturbance import disturbance as disturbance
 from tapetum.families.attacks.repair import shortest_repair as shortest_repair
+from tapetum.families.circuits.circuit import circuit as circuit
+from tapetum.families.circuits.planted import planted_circuit as planted_circuit
 from tapetum.families.comparing.aligning import cka as cka
 from tapetum.families.comparing.comparing import compare as compare
 from tapetum.families.comparisons import compare_maps as compare_maps
@@ -75,6 +77,8 @@ from tapetum.training import check_predictions as check_predictions, fine_tune a
 from tapetum.types import (
     Answer as Answer, Attack as Attack,
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
+    Circuit as Circuit, CircuitEdge as CircuitEdge, CircuitNode as CircuitNode, CircuitTest as CircuitTest,
+    CircuitTruth as CircuitTruth, Faithfulness as Faithfulness,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
     Concept as Concept, ConceptRelevance as ConceptRelevance, Concepts as Concepts,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,

@@ -8,6 +8,7 @@ and EfficientFormer; saliency was off by as much as its largest value. A contigu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -19,6 +20,11 @@ _BATCH_NORMS = frozenset((F.batch_norm, torch.batch_norm))
 """Compared as functions, not by name, which is quicker: every operation of every pass with a gradient is compared."""
 
 
+def unseen_by_modes() -> AbstractContextManager[Any]:
+    """Hides the operations in the block from function modes, which would take them for operations of the network."""
+    return torch._C.DisableTorchFunction()
+
+
 class SoundGradients(TorchFunctionMode):
     """Makes, inside the block, the gradient that reaches a batch-norm contiguous wherever the batch-norm's output is."""
 
@@ -27,7 +33,7 @@ class SoundGradients(TorchFunctionMode):
     ) -> Any:
         output = func(*args, **(kwargs or {}))
         if func in _BATCH_NORMS and isinstance(output, Tensor):
-            with torch._C.DisableTorchFunction():  # other modes must not take this for an operation of the network
+            with unseen_by_modes():  # this is no operation of the network
                 if output.requires_grad and output.is_contiguous():
                     output.register_hook(Tensor.contiguous)
         return output

@@ -1,0 +1,1 @@
+"""Circuits: the nodes and edges that make a score, measured, judged by taking them away, and tested."""

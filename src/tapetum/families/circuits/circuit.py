@@ -1,0 +1,141 @@
+"""`tp.circuit`: how a score, or a unit, is made from other units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tapetum.border.subjects import border
+from tapetum.engines.circuits.groups import NodeGroup, counted, plan
+from tapetum.engines.scores import ModelScore, as_score
+from tapetum.families.circuits.growing import Grown, grow
+from tapetum.families.circuits.judging import Judge, stability
+from tapetum.families.circuits.subject import Node, Subject, subject
+from tapetum.families.circuits.testing import faithfulness, tests
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note, noting
+from tapetum.progress import stage
+from tapetum.types import ImagesLike, LayerError, MethodError, ModelLike, TargetLike, Unit
+from tapetum.types.circuits import Ablation, Circuit, CircuitEdge, CircuitNode, Measure
+
+
+def circuit(
+    model: ModelLike,
+    target: TargetLike,
+    images: ImagesLike,
+    *,
+    layers: str | Sequence[str] | None = None,
+    edges: int = 50,
+    measure: Measure = "patching",
+    ablation: Ablation = "zero",
+    reference: ImagesLike | None = None,
+    fan_in: int = 6,
+    test: bool = True,
+    seed: int = 0,
+) -> Circuit:
+    """The circuit of a class or a unit: which nodes make its score, through which edges, each judged by taking it away.
+
+    Nodes are channels of convolutions (after batch-norm, before the activation function), heads of attentions, and MLPs. An
+    edge is the *direct* effect of one node on another one, along all paths that touch no third node: so a residual connection
+    makes edges between layers that are far apart. Grown backwards from the score, the strongest edge first.
+
+    patching   the target's value minus its value when the source alone is replaced (candidates: the largest by gradient)
+    gradient   sum over places of slope x (output - replacement), the first-order estimate of patching
+    weights    the weights between two nodes, batch-norm included: sum of magnitudes over a kernel, with the sign of their sum
+    expanded   the same along all paths, through the nodes between, with activation functions taken as the identity
+
+    A channel is read where the score listens (weights |d score / d output|, half of them with activation functions taken as the
+    identity, so that places where it is silenced count), a head or an MLP along the score's gradient.
+    Whatever the measure, every edge is judged by patching, beside 19 random nodes that have a path to the same target, and by
+    drawing the images again. The circuit as a whole is run alone for a curve of faithfulness and three tests
+    (olah2020zoom, shi2024hypothesis, syed2023attribution).
+
+    Args:
+        target: a class or any other target; a unit, "layer4.1:97"; None: what the network answers on each image.
+        layers: names or globs of the layers whose channels, heads or MLPs are nodes; None: all convolutions, heads and MLPs.
+        edges: largest number of edges.
+        measure: patching, gradient, weights or expanded.
+        ablation: what replaces a node that is taken away: zero, mean (over the reference images and places), or resample (its
+            output on another image).
+        reference: images for mean and resample, such as pictures of other classes; for zero, the curve of faithfulness alone
+            uses them, or else the images themselves.
+        fan_in: largest number of edges into one node.
+        test: False leaves out the curve of faithfulness and the three tests, which take most of the time.
+        seed: random seed of the comparisons by chance.
+
+    Example:
+        >>> print(tp.circuit(model, "tabby", images, layers="blocks.*", edges=8))
+    """
+    with noting() as said, border(model, images) as (network, ready):
+        _check(edges=edges, fan_in=fan_in)
+        others = None if reference is None else network.as_images(reference)
+        if ablation != "zero" and others is None:
+            raise MethodError(
+                f"ablation={ablation!r} replaces a node by what it is on other images: give some, reference= (of the images "
+                "themselves, a mean takes away nothing on average)"
+            )
+        score = as_score(network, ready, target)
+        groups = _groups_before(network, score, layers)
+        with stage("recording"):
+            about = subject(score, ready, groups, measure=measure, ablation=ablation, reference=others, seed=seed)
+        with stage("growing"):
+            grown = grow(about, edges, fan_in)
+        made = _finished(about, grown, _named(score, len(ready)), seed)
+        if test and grown.wires:
+            made = replace(made, faithfulness=faithfulness(about, grown, fan_in, seed), tests=tests(about, grown, seed))
+        if not grown.wires:
+            note("no node changes this score on these images: there is no circuit")
+    return replace(made, notes=tuple(said))
+
+
+def _check(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number != int(number) or not 1 <= number <= 10_000:
+            raise MethodError(f"{name} must be a whole number from 1 to 10,000, not {number!r}")
+
+
+def _groups_before(model: VisionModel, score: ModelScore, layers: str | Sequence[str] | None) -> list[NodeGroup]:
+    """Returns the groups that run before the score is known: all for a class, those before its layer for a unit."""
+    found = plan(model)
+    groups = found.named(model, layers)
+    units = {one.layer for one in score.explains(1) if isinstance(one, Unit)}
+    if not units:
+        return list(groups)
+    if len(units) > 1:
+        raise MethodError(f"a circuit is of one unit at a time, not of units of {', '.join(sorted(units))}")
+    end = found.step_of(model, units.pop())
+    before = [group for group in groups if group.step < end]
+    if not before:
+        raise LayerError(f"none of these layers runs before the unit: {', '.join(dict.fromkeys(g.layer for g in groups))}")
+    return before
+
+
+def _named(score: ModelScore, n: int) -> str:
+    names = dict.fromkeys(score.describe(n))
+    return ", ".join(names) if len(names) <= 3 else "the answer to each image"
+
+
+def _finished(about: Subject, grown: Grown, target: str, seed: int) -> Circuit:
+    order = sorted({wire.source for wire in grown.wires}, key=lambda one: (one.group.step, one.index))
+    place: dict[Node | None, int] = {node: i for i, node in enumerate(order)} | {None: len(order)}
+    with stage("judging"):
+        judged = Judge(about, grown, seed).all()
+    stable = stability(about, grown, seed)
+    edges = [
+        CircuitEdge(
+            place[wire.source], place[wire.target], wire.weight, wire.importance, one.effect, (one.low, one.high), one.chance,
+            one.confirmed, share,
+        )
+        for wire, one, share in zip(grown.wires, judged, stable, strict=True)
+    ]  # fmt: skip
+    nodes = [CircuitNode(one.group.layer, one.group.kind, one.index) for one in order]
+    return Circuit(
+        model=about.model.name,
+        target=target,
+        nodes=(*nodes, CircuitNode(target, "score")),
+        edges=tuple(edges),
+        measure=about.measure,
+        ablation=about.ablation,
+        groups=counted(about.groups),
+        images=about.n,
+    )

@@ -1,0 +1,104 @@
+"""Judges edges by taking them away, beside random edges into the same node, and asks how stable they are over images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.circuits.groups import NodeGroup
+from tapetum.families.circuits.growing import Grown, Wire
+from tapetum.families.circuits.subject import Node, Subject
+from tapetum.progress import track
+
+RANDOM = 19
+"""Random edges into each node: an edge whose effect is larger than all of theirs is one of at most 5 % by chance."""
+
+DRAWS = 500
+"""Draws of the images for intervals and stability."""
+
+
+class Judgement(NamedTuple):
+    """What taking an edge away shows: its effect with a 95 % interval, the largest of random edges, and whether it counts."""
+
+    effect: float
+    low: float
+    high: float
+    chance: float
+    confirmed: bool
+
+
+@dataclass(eq=False)
+class Judge:
+    """Takes edges away, one at a time, and keeps what random edges into each node do."""
+
+    subject: Subject
+    grown: Grown
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._chance: dict[Node | None, float] = {}
+        self._draws = draws_of(self.subject.n, self.seed)
+
+    def all(self) -> list[Judgement]:
+        wires = self.grown.wires
+        return [self(wire) for wire in track(wires, len(wires), "edges judged")]
+
+    def __call__(self, wire: Wire) -> Judgement:
+        patching = self.subject.measure == "patching"
+        effect = wire.effect if patching else self.subject.patched(wire.source, wire.target)
+        low, high = interval(effect, self._draws)
+        mean, chance = float(effect.mean()), self.chance(wire.target)
+        sure = low > 0 or high < 0 if self.subject.n > 1 else mean != 0
+        return Judgement(mean, low, high, chance, sure and abs(mean) > chance and mean * wire.weight > 0)
+
+    def chance(self, receiver: Node | None) -> float:
+        """Returns the largest mean effect, by magnitude, of random nodes that have a path to the receiver."""
+        if receiver not in self._chance:
+            taken = {wire.source for wire in self.grown.wires if wire.target == receiver}
+            nodes = random_senders(self.grown.tables[receiver], RANDOM, taken, self.seed)
+            effects = [abs(float(self.subject.patched(one, receiver).mean())) for one in nodes]
+            self._chance[receiver] = max(effects, default=0.0)
+        return self._chance[receiver]
+
+
+def random_senders(tables: dict[NodeGroup, Tensor], k: int, taken: set[Node], seed: int) -> list[Node]:
+    """Draws k nodes of groups from which some node reaches the receiver, none of them in `taken`."""
+    reach = [group for group, one in tables.items() if bool(one.any())]
+    ends = torch.tensor([0, *(group.count for group in reach)]).cumsum(0).tolist()
+    order = torch.randperm(ends[-1], generator=torch.Generator().manual_seed(seed))[: k + len(taken)].tolist()
+    found = [next(Node(g, i - start) for g, start in zip(reach, ends, strict=False) if i < start + g.count) for i in order]
+    return [node for node in found if node not in taken][:k]
+
+
+def draws_of(n: int, seed: int) -> Tensor:
+    """Returns indices (DRAWS, n) that draw n images with replacement."""
+    return torch.randint(n, (DRAWS, n), generator=torch.Generator().manual_seed(seed))
+
+
+def interval(values: Tensor, draws: Tensor) -> tuple[float, float]:
+    """Returns the ends of the 95 % interval of the mean of values (n,), from draws of the images (bootstrap)."""
+    means = values[draws].mean(1)
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
+    return low, high
+
+
+def stability(subject: Subject, grown: Grown, seed: int) -> list[float]:
+    """Returns for each edge the share of draws of the images in which it is among the strongest into its node.
+
+    As many count as strongest as the circuit has edges into that node. NaN for one image.
+    """
+    if subject.n < 2:
+        return [float("nan")] * len(grown.wires)
+    draws = draws_of(subject.n, seed)
+    found: dict[tuple[Node, Node | None], float] = {}
+    for receiver in {wire.target for wire in grown.wires}:
+        own = [wire.source for wire in grown.wires if wire.target == receiver]
+        nodes, effects = grown.rivals(receiver)
+        strong = effects[draws].mean(1).abs()  # (draws, candidates)
+        best = strong.topk(min(len(own), len(nodes)), 1).indices
+        shares = torch.zeros(len(nodes)).scatter_add_(0, best.flatten(), torch.ones(best.numel())) / len(draws)
+        found |= {(node, receiver): float(share) for node, share in zip(nodes, shares, strict=True)}
+    return [found[wire.source, wire.target] for wire in grown.wires]

@@ -1,0 +1,85 @@
+"""Draws circuits: nodes layer by layer from left to right, signed edges, and what the strongest edges keep of the score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapetum.figures import canvas
+from tapetum.figures.draw import draw
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
+from tapetum.types import Circuit, Faithfulness
+
+EXCITES, INHIBITS = "#b1182b", "#2065ab"
+"""Colours of positive and negative edges: the ends of the diverging scale."""
+
+COLUMN_IN, ROW_IN = 1.9, 0.42
+THICKEST = 4.0
+
+
+@draw.register
+def _(result: Circuit) -> Figure:
+    """Draws the graph, columns in the order in which layers run; thickness is an edge's share of the edges into its target."""
+    layers = list(dict.fromkeys(node.layer if node.kind != "score" else "" for node in result.nodes))
+    columns = [[i for i, n in enumerate(result.nodes) if (n.layer if n.kind != "score" else "") == layer] for layer in layers]
+    height = max(2.4, ROW_IN * max(map(len, columns), default=1) + 0.6)
+    curve = 2.4 if result.faithfulness is not None else 0.0
+    figure = canvas.page(max(6.0, COLUMN_IN * len(columns)), height + curve, f"Circuit of {result.target}", _summary(result))
+    grid = figure.add_gridspec(1 + bool(curve), 1, height_ratios=[height, curve] if curve else [height])
+    _graph(figure.add_subplot(grid[0, 0]), result, columns, layers)
+    if result.faithfulness is not None:
+        _curve(figure.add_subplot(grid[1, 0]), result.faithfulness)
+    return figure
+
+
+def _summary(result: Circuit) -> str:
+    good = sum(edge.confirmed for edge in result.edges)
+    tests = ", ".join(f"{test.name} {'holds' if test.passed else 'fails'}" for test in result.tests)
+    first = (
+        f"{result.model} · {len(result.edges)} edges by {result.measure}, {good} confirmed by taking them away (solid lines)"
+    )
+    return f"{first}\nred excites, blue inhibits{' · ' + tests if tests else ''}"
+
+
+def _graph(axes: Any, result: Circuit, columns: list[list[int]], layers: list[str]) -> None:
+    places: dict[int, tuple[float, float]] = {}
+    for x, column in enumerate(columns):
+        for y, node in enumerate(column):
+            places[node] = (float(x), (len(column) - 1) / 2 - y)
+    largest = {one.target: max(abs(e.weight) for e in result.into(one.target)) for one in result.edges}
+    for edge in sorted(result.edges, key=lambda one: abs(one.weight) / largest[one.target]):
+        share = abs(edge.weight) / largest[edge.target]
+        style = {"color": EXCITES if edge.weight > 0 else INHIBITS, "lw": 0.5 + (THICKEST - 0.5) * share, "alpha": 0.75}
+        start, end = places[edge.source], places[edge.target]
+        bend = 0.0 if end[0] - start[0] <= 1 else 0.18
+        way = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}", "linestyle": "-" if edge.confirmed else ":"}
+        axes.annotate("", end, start, arrowprops={**way, **style})
+    for node, (x, y) in places.items():
+        one = result.nodes[node]
+        axes.plot([x], [y], "o", color=LIGHT.accent if one.kind != "score" else LIGHT.ink, markersize=7, zorder=3)
+        words = {"channel": f"{one.index}", "head": f"head {one.index}", "mlp": "MLP", "score": one.layer}[one.kind]
+        axes.text(x, y + 0.2, words, fontsize=NOTE_PT, color=LIGHT.ink, ha="center", va="bottom", parse_math=False)
+    low = min((y for _, y in places.values()), default=0.0)
+    for x, layer in enumerate(layers):
+        axes.text(x, low - 0.7, layer, fontsize=NOTE_PT, color=LIGHT.muted, ha="center", va="top", parse_math=False)
+    axes.set_xlim(-0.6, len(columns) - 0.4)
+    axes.set_ylim(low - 1.2, max((y for _, y in places.values()), default=0.0) + 0.8)
+    axes.set_axis_off()
+
+
+def _curve(axes: Any, found: Faithfulness) -> None:
+    """Draws what circuits keep of the score against their number of edges."""
+    colors = dict(zip(("zero", "mean", "resample"), (LIGHT.accent, LIGHT.ink, LIGHT.caution), strict=True))
+    for kind, kept in found.kept.items():
+        axes.plot(
+            found.edges, kept.numpy(), color=colors[kind], lw=1.5, marker="o", markersize=3, label=f"this circuit, {kind}"
+        )
+    random = found.random.nanmean(0).numpy()
+    axes.plot(found.edges, random, color=LIGHT.muted, lw=1, ls="--", label="random edges")
+    axes.plot(found.edges, found.magnitude.numpy(), color=LIGHT.muted, lw=1, ls=":", label="largest outputs")
+    canvas.plot(axes, "edges", "score kept")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xticks(found.edges, [str(k) for k in found.edges])
+    axes.minorticks_off()
+    axes.set_ylim(min(-0.1, float(random.min())), 1.15)
+    axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink, ncols=2)
+    canvas.heading(axes, "What the strongest edges keep of the score: 1 is the whole network, 0 the network without any node")

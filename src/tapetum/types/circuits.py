@@ -1,0 +1,194 @@
+"""Circuits: which nodes of a network make a score, through which edges, and how much of it they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from tapetum.types.results import Result, saved
+from tapetum.types.targets import Unit
+from tapetum.types.text import table
+
+NodeKind: TypeAlias = Literal["channel", "head", "mlp"]
+"""What a node is: a channel of a layer, a head of an attention, or a whole MLP of a transformer."""
+
+Ablation: TypeAlias = Literal["zero", "mean", "resample"]
+"""What replaces a node that is taken away: 0; its average over reference images and places; its output on another image."""
+
+Measure: TypeAlias = Literal["patching", "gradient", "weights", "expanded"]
+"""How the strength of an edge is measured."""
+
+
+@saved
+@dataclass(frozen=True)
+class CircuitNode:
+    """A node of a circuit; the score itself is the last one, of kind "score".
+
+    layer  name of its layer, or of the target
+    kind   "channel", "head", "mlp" or "score"
+    index  number of the channel or head
+    """
+
+    layer: str
+    kind: Literal["channel", "head", "mlp", "score"]
+    index: int = 0
+
+    def __str__(self) -> str:
+        names = {"channel": f"{self.layer}:{self.index}", "head": f"{self.layer} head {self.index}"}
+        return names.get(self.kind, self.layer)
+
+    @property
+    def unit(self) -> Unit | None:
+        """The node as a unit, for `tp.visualize` and as a target; None for heads, MLPs and the score."""
+        return Unit(self.layer, self.index) if self.kind == "channel" else None
+
+
+@saved
+@dataclass(frozen=True)
+class CircuitEdge:
+    """One edge of a circuit, from the node `source` to the node `target` (indices of `Circuit.nodes`).
+
+    weight      effect of the source on the target, in the target's units; positive: excites, negative: inhibits
+    importance  weight x how much the score listens to the target, in units of the score
+    patched     the same effect by activation patching: the target's value minus its value without the source
+    interval    95 % interval of `patched` over the images
+    chance      largest |patched| of random nodes that have a path to the target
+    confirmed   whether `patched` has the sign of `weight`, its interval leaves 0 out, and it is larger than `chance`
+    stability   share of draws of the images in which the edge is among the strongest into its target; NaN for one image
+    """
+
+    source: int
+    target: int
+    weight: float
+    importance: float
+    patched: float
+    interval: tuple[float, float]
+    chance: float
+    confirmed: bool
+    stability: float
+
+
+@saved
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What circuits of some edges keep of the score: 1 is the whole network, 0 the network without any node.
+
+    kept = 1 - sum |circuit - network| / sum |nothing - network| over images; below 0 where a circuit is worse than nothing.
+
+    edges      numbers of edges (s,)
+    kept       {ablation: (s,)} of the circuit's strongest edges
+    random     (r, s) of random circuits of the same size
+    magnitude  (s,) of edges from the nodes with the largest outputs
+    """
+
+    edges: tuple[int, ...]
+    kept: Mapping[str, Tensor]
+    random: Tensor
+    magnitude: Tensor
+
+
+@saved
+@dataclass(frozen=True)
+class CircuitTest:
+    """One of three tests of a circuit: its p-value, whether the circuit passes it at level .05, and what was seen.
+
+    equivalence   the circuit scores as the network does; p of the sign test, small where it does not
+    independence  what the circuit leaves out says nothing of the score; p of the permutation test, small where it does
+    minimality    every edge is needed; the largest p of its edges against random ones
+    """
+
+    name: str
+    p_value: float
+    passed: bool
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit(Result):
+    """The nodes and edges that make a score, strongest edges first.
+
+    model         name of the network
+    target        the score, in words
+    nodes         the nodes; the score is the last
+    edges         the edges, in the order in which they were taken
+    measure       how edges were measured
+    ablation      what replaces a node that is taken away
+    groups        what nodes there are to choose from, in words
+    images        number of images
+    faithfulness  how much of the score the strongest edges keep, beside random and magnitude edges; None if not asked for
+    tests         equivalence, independence, minimality; empty if not asked for
+    """
+
+    model: str
+    target: str
+    nodes: tuple[CircuitNode, ...]
+    edges: tuple[CircuitEdge, ...]
+    measure: Measure
+    ablation: Ablation
+    groups: str
+    images: int
+    faithfulness: Faithfulness | None = None
+    tests: tuple[CircuitTest, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def confirmed(self) -> float:
+        """Share of edges that taking them away confirms; NaN without edges."""
+        return sum(edge.confirmed for edge in self.edges) / len(self.edges) if self.edges else float("nan")
+
+    def into(self, node: int) -> tuple[CircuitEdge, ...]:
+        """Returns the edges into a node, strongest first."""
+        return tuple(edge for edge in self.edges if edge.target == node)
+
+    def __str__(self) -> str:
+        head = ("from", "to", "weight", "taken away", "by chance", "confirmed", "stable")
+        rows = [
+            (
+                str(self.nodes[one.source]), str(self.nodes[one.target]), f"{one.weight:+.3g}",
+                f"{one.patched:+.3g} ({one.interval[0]:.2g} to {one.interval[1]:.2g})", f"{one.chance:.2g}",
+                "yes" if one.confirmed else "no", "" if isnan(one.stability) else f"{one.stability:.0%}",
+            )
+            for one in self.edges
+        ]  # fmt: skip
+        said = f"{self.model}: circuit of {self.target}, {len(self.edges)} edges by {self.measure}, of {self.groups}"
+        good = sum(one.confirmed for one in self.edges)
+        return "\n".join([said, table(head, rows), f"{good} of {len(self.edges)} edges confirmed", *self._rest()])
+
+    def _rest(self) -> list[str]:
+        lines = [f"{one.name}: {'holds' if one.passed else 'fails'} (p = {one.p_value:.2g}), {one.words}" for one in self.tests]
+        if self.faithfulness is not None:
+            found = self.faithfulness
+            kept = ", ".join(f"{kind} {float(one[-1]):.0%}" for kind, one in found.kept.items())
+            beside = f"random edges {float(found.random[:, -1].mean()):.0%}, largest outputs {float(found.magnitude[-1]):.0%}"
+            lines.append(f"share of the score that the {found.edges[-1]} edges keep: {kept}; {beside}")
+        return [*lines, *self.notes]
+
+
+@saved
+@dataclass(frozen=True, eq=False)
+class CircuitTruth:
+    """The circuit that a network is known to have.
+
+    kind       of the network
+    seed       of its weights and pictures
+    images     pictures (n, c, h, w) on which the circuit is at work
+    reference  pictures on which it is not, for mean and resample ablation
+    edges      (source, target, sign) with the names of nodes, as `str` writes them
+    """
+
+    kind: str
+    seed: int
+    images: Tensor
+    reference: Tensor
+    edges: tuple[tuple[str, str, int], ...]
+
+    def compare(self, found: Circuit) -> tuple[float, float]:
+        """Returns precision and recall of a circuit's edges: an edge is right if source, target and sign are."""
+        names = list(map(str, found.nodes))
+        known = {(names[one.source], names[one.target], 1 if one.weight > 0 else -1) for one in found.edges}
+        right = len(known & set(self.edges))
+        return right / max(len(known), 1), right / len(self.edges)
