@@ -7,7 +7,7 @@ from typing import Any
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.types import Circuit, Faithfulness
+from tapetum.types import Circuit, CircuitCurve
 
 EXCITES, INHIBITS = "#b1182b", "#2065ab"
 """Colours of positive and negative edges: the ends of the diverging scale."""
@@ -66,9 +66,9 @@ def _graph(axes: Any, result: Circuit, columns: list[list[int]], layers: list[st
     axes.set_axis_off()
 
 
-def _curve(axes: Any, found: Faithfulness) -> None:
+def _curve(axes: Any, found: CircuitCurve) -> None:
     """Draws what circuits keep of the score against their number of edges."""
-    colors = dict(zip(("zero", "mean", "resample"), (LIGHT.accent, LIGHT.ink, LIGHT.caution), strict=True))
+    colors = {"zero": LIGHT.accent, "mean": LIGHT.ink, "resample": LIGHT.caution}
     for kind, kept in found.kept.items():
         axes.plot(
             found.edges, kept.numpy(), color=colors[kind], lw=1.5, marker="o", markersize=3, label=f"this circuit, {kind}"
@@ -80,6 +80,6 @@ def _curve(axes: Any, found: Faithfulness) -> None:
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xticks(found.edges, [str(k) for k in found.edges])
     axes.minorticks_off()
-    axes.set_ylim(min(-0.1, float(random.min())), 1.15)
+    axes.set_ylim(-0.6, 1.15)
     axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink, ncols=2)
-    canvas.heading(axes, "What the strongest edges keep of the score: 1 is the whole network, 0 the network without any node")
+    canvas.heading(axes, "What the strongest edges keep of the score: 1 is the whole network, 0 as far off as without any node")

@@ -74,7 +74,7 @@ class CircuitEdge:
 
 @saved
 @dataclass(frozen=True, eq=False)
-class Faithfulness:
+class CircuitCurve:
     """What circuits of some edges keep of the score: 1 is the whole network, 0 the network without any node.
 
     kept = 1 - sum |circuit - network| / sum |nothing - network| over images; below 0 where a circuit is worse than nothing.
@@ -131,7 +131,7 @@ class Circuit(Result):
     ablation: Ablation
     groups: str
     images: int
-    faithfulness: Faithfulness | None = None
+    faithfulness: CircuitCurve | None = None
     tests: tuple[CircuitTest, ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ from tapetum.families.circuits.judging import RANDOM, random_senders
 from tapetum.families.circuits.running import Edge, Running
 from tapetum.families.circuits.subject import Node, Subject
 from tapetum.progress import stage, track
-from tapetum.types.circuits import CircuitTest, Faithfulness
+from tapetum.types.circuits import CircuitCurve, CircuitTest
 
 LEVEL = 0.05
 SAME = 0.01
@@ -26,7 +26,7 @@ CIRCUITS = 3
 """Random circuits beside the one that was found."""
 
 
-def faithfulness(subject: Subject, grown: Grown, fan_in: int, seed: int) -> Faithfulness:
+def faithfulness(subject: Subject, grown: Grown, fan_in: int, seed: int) -> CircuitCurve:
     """Scores circuits of the first 1, 2, 5, 10, ... edges, with every kind of ablation, beside random and magnitude edges."""
     sizes = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500) if k < len(grown.wires)] + [len(grown.wires)]
     edges, kinds = grown.edges, list(subject.chunks[0].instead)
@@ -40,7 +40,7 @@ def faithfulness(subject: Subject, grown: Grown, fan_in: int, seed: int) -> Fait
         running = Running(subject, subject.ablation)
         random = [_kept(subject, running, [one[:k] for k in sizes]) for one in others]
         magnitude = _kept(subject, running, [by_size[:k] for k in sizes])
-    return Faithfulness(tuple(sizes), kept, torch.stack(random), magnitude)
+    return CircuitCurve(tuple(sizes), kept, torch.stack(random), magnitude)
 
 
 def _kept(subject: Subject, running: Running, circuits: Sequence[Sequence[Edge]]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Faithfulness: whether hiding or showing the pixels that a map ranks highest changes the model's output most."""
+"""CircuitCurve: whether hiding or showing the pixels that a map ranks highest changes the model's output most."""
 
 from __future__ import annotations
 
