@@ -72,9 +72,8 @@ class CircuitEdge:
     stability: float
 
 
-@saved
 @dataclass(frozen=True, eq=False)
-class CircuitCurve:
+class CircuitCurve(Result):
     """What circuits of some edges keep of the score: 1 is the whole network, 0 the network without any node.
 
     kept = 1 - sum |circuit - network| / sum |nothing - network| over images; below 0 where a circuit is worse than nothing.
