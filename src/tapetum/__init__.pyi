@@ -30,6 +30,7 @@ from tapetum.engines.scores import as_score as as_score
 from tapetum.families.attacks.disturbance import disturbance as disturbance
 from tapetum.families.attacks.repair import shortest_repair as shortest_repair
 from tapetum.families.circuits.circuit import circuit as circuit
+from tapetum.families.circuits.expanded import expanded_weights as expanded_weights
 from tapetum.families.circuits.planted import planted_circuit as planted_circuit
 from tapetum.families.comparing.aligning import cka as cka
 from tapetum.families.comparing.comparing import compare as compare
@@ -78,7 +79,7 @@ from tapetum.types import (
     Answer as Answer, Attack as Attack,
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
     Circuit as Circuit, CircuitEdge as CircuitEdge, CircuitNode as CircuitNode, CircuitTest as CircuitTest,
-    CircuitTruth as CircuitTruth, CircuitCurve as CircuitCurve,
+    CircuitTruth as CircuitTruth, ExpandedWeights as ExpandedWeights, CircuitCurve as CircuitCurve,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
     Concept as Concept, ConceptRelevance as ConceptRelevance, Concepts as Concepts,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,

@@ -57,7 +57,7 @@ def made(folder: Path) -> Iterator[Any]:
     yield tp.doctor(model, images)
     attack = tp.fgsm(model, images, eps=0.3)
     yield tp.disturbance(model, images, attack, draws=2, frames=2), tp.shortest_repair(model, images, attack, draws=2)
-    yield tp.circuit(model, 1, images, edges=3, fan_in=2)
+    yield tp.circuit(model, 1, images, edges=3, fan_in=2), tp.expanded_weights(model, "first.one", "first.two:1")
     judged = tp.judge(model, images, [run.value, tp.saliency(model, images, [1, 2, 3])], level=0.4)
     yield judged, judged.of(0, 1)
     concepts = {"bright": pictures(4) + 1, "same": pictures(4, seed=5)}

@@ -6,8 +6,9 @@ from typing import Any
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
+from tapetum.figures.overlay import colorize
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.types import Circuit, CircuitCurve
+from tapetum.types import Circuit, CircuitCurve, ExpandedWeights
 
 EXCITES, INHIBITS = "#b1182b", "#2065ab"
 """Colours of positive and negative edges: the ends of the diverging scale."""
@@ -83,3 +84,30 @@ def _curve(axes: Any, found: CircuitCurve) -> None:
     axes.set_ylim(-0.6, 1.15)
     axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink, ncols=2)
     canvas.heading(axes, "What the strongest edges keep of the score: 1 is the whole network, 0 as far off as without any node")
+
+
+MOST_KERNELS = 24
+
+
+@draw.register
+def _(result: ExpandedWeights) -> Figure:
+    """Draws the strongest channels' kernels, on one scale that is centred at zero."""
+    shown = [c for c in result.strongest(MOST_KERNELS) if bool(result.weights[c].any())] or result.strongest(1)
+    columns = min(8, len(shown))
+    rows = -(-len(shown) // columns)
+    _, h, w = result.weights.shape
+    title = f"What {result.unit} hears of {result.source}"
+    words = f"{result.model} · the {len(shown)} strongest of {len(result.weights)} channels, kernels of {h} × {w} places"
+    figure = canvas.page(max(4.5, 1.3 * columns + 0.6), 1.45 * rows, title, words)
+    grid = canvas.panels(figure, rows, columns)
+    top = float(result.weights[shown].abs().max()) or 1.0
+    for axes, channel in zip(grid.flat, shown, strict=False):
+        canvas.image(
+            axes,
+            colorize(result.weights[channel], "sum", top),
+            f"{channel}",
+            smooth=False,
+            note=f"sum {float(result.weights[channel].sum()):+.2g}",
+        )
+    canvas.colorbar(grid.flat[-1], "sum", top, "weight")
+    return figure

@@ -167,6 +167,41 @@ class Circuit(Result):
         return [*lines, *self.notes]
 
 
+@dataclass(frozen=True, eq=False)
+class ExpandedWeights(Result):
+    """The kernels through which a unit hears the channels of an earlier layer, with all between them taken as linear.
+
+    weights  (c, h, w) change of the unit's value by each place of each channel, per unit of its value
+    begins   (row, column) of the kernels' first place in the source's map; the unit is at its position
+    """
+
+    model: str
+    source: str
+    unit: Unit
+    weights: Tensor
+    begins: tuple[int, int]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def strength(self) -> Tensor:
+        """Sum of magnitudes of each channel's kernel (c,), with the sign of its sum."""
+        flat = self.weights.flatten(1)
+        return flat.abs().sum(1) * flat.sum(1).sign()
+
+    def strongest(self, k: int = 10) -> list[int]:
+        """Returns the k channels with the largest kernels, by the sum of magnitudes."""
+        return self.weights.abs().sum((1, 2)).argsort(descending=True, stable=True)[:k].tolist()
+
+    def __str__(self) -> str:
+        _, h, w = self.weights.shape
+        rows = [
+            (str(c), f"{float(self.weights[c].sum()):+.3g}", f"{float(self.weights[c].abs().sum()):.3g}")
+            for c in self.strongest()
+        ]
+        head = f"{self.model}: weights from {self.source} to {self.unit}, kernels of {h} x {w}"
+        return "\n".join([head, table(("channel", "sum", "sum of magnitudes"), rows), *self.notes])
+
+
 @saved
 @dataclass(frozen=True, eq=False)
 class CircuitTruth:
