@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.results import Result, saved
 from tapetum.types.targets import Unit
 from tapetum.types.text import table
@@ -190,7 +191,7 @@ class ExpandedWeights(Result):
 
     def strongest(self, k: int = 10) -> list[int]:
         """Returns the k channels with the largest kernels, by the sum of magnitudes."""
-        return self.weights.abs().sum((1, 2)).argsort(descending=True, stable=True)[:k].tolist()
+        return listed(self.weights.abs().sum((1, 2)).argsort(descending=True, stable=True)[:k])
 
     def __str__(self) -> str:
         _, h, w = self.weights.shape
