@@ -59,6 +59,10 @@ from tapetum.types import (
 )
 
 
+_ALIKE: dict[type, Any] = {**dict.fromkeys((int, Contrast, AnyOf, Scaled), "class"), Concept: Unit}
+"""{type of a target: what it counts as, where targets of one call may differ in type}."""
+
+
 @dataclass(frozen=True, eq=False)
 class PredictedScore(ModelScore):
     """Logit of the class that the model predicts for each image, found in the first pass over the image.
@@ -155,16 +159,9 @@ def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) 
         return (target,) * len(images)
     many = [read_text(model, one) if isinstance(one, str) else one for one in _one_per_image(target, len(images))]
     checked = tuple(_checked(model, images, one) for one in many)
-    if len({_kind(one) for one in checked}) > 1:
+    if len({_ALIKE.get(type(one), type(one)) for one in checked}) > 1:
         raise TargetError("the targets of one call are of one kind: all classes, or all boxes, units, ...")
     return checked
-
-
-def _kind(target: Any) -> Any:
-    """Returns what the targets of one call have in common: all classes, all inside the network, or all of one type."""
-    return (
-        "class" if isinstance(target, (int, Contrast, AnyOf, Scaled)) else Unit if isinstance(target, Concept) else type(target)
-    )
 
 
 def _one_per_image(target: TargetLike, n: int) -> list[Any]:
