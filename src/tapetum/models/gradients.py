@@ -20,9 +20,8 @@ _BATCH_NORMS = frozenset((F.batch_norm, torch.batch_norm))
 """Compared as functions, not by name, which is quicker: every operation of every pass with a gradient is compared."""
 
 
-def unseen_by_modes() -> AbstractContextManager[Any]:
-    """Hides the operations in the block from function modes, which would take them for operations of the network."""
-    return torch._C.DisableTorchFunction()
+unseen_by_modes: Callable[[], AbstractContextManager[Any]] = torch._C.DisableTorchFunction
+"""Hides the operations in the block from function modes, which would take them for operations of the network."""
 
 
 class SoundGradients(TorchFunctionMode):

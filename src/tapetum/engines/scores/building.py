@@ -58,7 +58,6 @@ from tapetum.types import (
     Unit,
 )
 
-
 _ALIKE: dict[type, Any] = {**dict.fromkeys((int, Contrast, AnyOf, Scaled), "class"), Concept: Unit}
 """{type of a target: what it counts as, where targets of one call may differ in type}."""
 
