@@ -1,13 +1,14 @@
 // Each page is one classic script, one style sheet and its public/index.html: pages opened from file:// may not load modules.
+// The page of a circuit has no index.html: Python writes the script, the style and the data into one file.
 // The notebook's widget is a module, which anywidget loads; it lies beside the studio's page and is built after it.
 import { defineConfig } from "vite";
 
-const SITES: Record<string, string> = { atlas: "atlas", studio: "studios", widget: "studios" };
+const SITES: Record<string, string> = { atlas: "atlas", studio: "studios", widget: "studios", circuit: "reports/circuits" };
 
-// `vite build --mode atlas`, `--mode studio` or `--mode widget`
+// `vite build --mode atlas`, `--mode studio`, `--mode widget` or `--mode circuit`
 export default defineConfig(({ mode: page }) => ({
   define: { "process.env.NODE_ENV": '"production"' },
-  publicDir: page === "widget" ? false : `${page}/public`,
+  publicDir: page === "widget" || page === "circuit" ? false : `${page}/public`,
   build: {
     outDir: `../src/tapetum/${SITES[page]}/site`,
     emptyOutDir: page !== "widget",

@@ -80,6 +80,7 @@ from tapetum.types import (
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
     Circuit as Circuit, CircuitEdge as CircuitEdge, CircuitNode as CircuitNode, CircuitTest as CircuitTest,
     CircuitTruth as CircuitTruth, ExpandedWeights as ExpandedWeights, CircuitCurve as CircuitCurve,
+    CircuitExample as CircuitExample, CircuitLooks as CircuitLooks,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, Comparison as Comparison,
     Concept as Concept, ConceptRelevance as ConceptRelevance, Concepts as Concepts,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,

@@ -16,10 +16,10 @@ from tapetum.keeping.places import ELSEWHERE, made
 from tapetum.keeping.whole import LEFTOVER, clear_leftovers, move_contents, take_place, work_folder
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
-CONTENT = ("report.json", "audit.json")
+CONTENT = ("report.json", "audit.json", "circuit.json")
 """Names of the file that holds a report's content and names all its files; which one depends on the command."""
 
-REPORT = ("report.html", *CONTENT)
+REPORT = ("report.html", "circuit.html", *CONTENT)
 SAVED = ("arrays.npz", "manifest.json")
 
 
@@ -116,7 +116,7 @@ def files_named(folder: Path, content: Mapping[str, Any], own: str = "report.jso
     images = content.get("images")
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
         return set()
-    names: list[Any] = ["report.html", own, content.get("patch")]
+    names: list[Any] = ["report.html", own, content.get("page"), content.get("patch")]
     for image in images:
         maps = image.get("attributions")
         names += [one.get("file") for one in (maps if isinstance(maps, list) else ()) if isinstance(one, dict)]

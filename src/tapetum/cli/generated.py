@@ -40,6 +40,11 @@ COMMANDS: Mapping[str, Named] = {
     "attack": Named(
         "pgd", "Changes photographs a little so that the answer changes, and shows what breaks inside.", photographs.attack
     ),
+    "circuit": Named(
+        "circuit",
+        "Finds how a class or a unit is made from other units, each edge tested; a page to click.",
+        photographs.circuit,
+    ),
     "reproduce": Named(
         "reproduce", "Makes a saved picture again. Exit status: 0 same pixels, 1 others, 2 refused.", photographs.reproduce
     ),

@@ -284,9 +284,14 @@ def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
         if not 1 <= crop_px <= min(size):
             raise TargetError(f"crop_px is a side from 1 to {min(size)} px, what {model.name} sees, not {crop_px}")
         return crop_px
+    return crop_side(size, row.grid, row.receptive_field)
+
+
+def crop_side(size: Size, grid: tuple[int, int], field_px: int | None) -> int:
+    """Returns the side in px of a crop around a cell: its receptive field, but a cell at least and half the image at most."""
     side = min(size)
-    cell = max(-(-px // cells) for px, cells in zip(size, row.grid, strict=True))
-    return min(side, max(cell, min(row.receptive_field or side, side // 2)))
+    cell = max(-(-px // cells) for px, cells in zip(size, grid, strict=True))
+    return min(side, max(cell, min(field_px or side, side // 2)))
 
 
 def box_around(place: tuple[int, int], grid: tuple[int, int], size: Size, side: int) -> tuple[int, int, int, int]:

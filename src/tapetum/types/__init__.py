@@ -9,7 +9,17 @@ from tapetum.types.attacks import Attack, Disturbance, ShortestRepair
 from tapetum.types.attributions import Attribution, Reduce, Status
 from tapetum.types.audits import CUE_WORDS, Audit, Receipt, Suspicion
 from tapetum.types.cam_steps import GradCamSteps
-from tapetum.types.circuits import Circuit, CircuitCurve, CircuitEdge, CircuitNode, CircuitTest, CircuitTruth, ExpandedWeights
+from tapetum.types.circuits import (
+    Circuit,
+    CircuitCurve,
+    CircuitEdge,
+    CircuitExample,
+    CircuitLooks,
+    CircuitNode,
+    CircuitTest,
+    CircuitTruth,
+    ExpandedWeights,
+)
 from tapetum.types.comparing import ChangedPrediction, Comparison, SeedNull, SplitGroup, UnitMatches
 from tapetum.types.concept_tests import Craft, Tcav
 from tapetum.types.concepts import ConceptRelevance

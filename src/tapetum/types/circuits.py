@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from math import isnan
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from torch import Tensor
@@ -107,6 +109,43 @@ class CircuitTest:
     words: str
 
 
+@saved
+@dataclass(frozen=True)
+class CircuitExample:
+    """Where a node answers one of the images most.
+
+    node   number of the node in `Circuit.nodes`
+    image  number of the image
+    value  the channel's value at the place `window`; for a head or an MLP the root mean square of its output
+    window (top, left, bottom, right) in px of the image, ends excluded: the part of the image that is shown
+    """
+
+    node: int
+    image: int
+    value: float
+    window: tuple[int, int, int, int]
+
+
+@saved
+@dataclass(frozen=True, eq=False)
+class CircuitLooks:
+    """What the nodes of a circuit look like: how they answer the images, where, and what they want to see.
+
+    activations  (nodes, n) on each image: a channel's mean over places, the root mean square of a head's or an MLP's output,
+                 the score
+    examples     up to four per node, the largest first
+    crops        (examples, 3, h, w) pixels of the windows, all of one size, from 0 to 255
+    drawn        numbers of the nodes with a feature visualisation
+    pictures     (drawn, 3, side, side) pixels of these, from 0 to 255
+    """
+
+    activations: Tensor
+    examples: tuple[CircuitExample, ...]
+    crops: Tensor
+    drawn: tuple[int, ...]
+    pictures: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Circuit(Result):
     """The nodes and edges that make a score, strongest edges first.
@@ -121,6 +160,7 @@ class Circuit(Result):
     images        number of images
     faithfulness  how much of the score the strongest edges keep, beside random and magnitude edges; None if not asked for
     tests         equivalence, independence, minimality; empty if not asked for
+    looks         how nodes answer the images, and pictures of them
     """
 
     model: str
@@ -133,6 +173,7 @@ class Circuit(Result):
     images: int
     faithfulness: CircuitCurve | None = None
     tests: tuple[CircuitTest, ...] = ()
+    looks: CircuitLooks | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -143,6 +184,13 @@ class Circuit(Result):
     def into(self, node: int) -> tuple[CircuitEdge, ...]:
         """Returns the edges into a node, strongest first."""
         return tuple(edge for edge in self.edges if edge.target == node)
+
+    def write(self, file: str | Path) -> Path:
+        """Writes the circuit as one HTML page that opens offline, to click through and to group nodes; returns the file.
+
+        `tapetum.reports` imports this package, so it is imported here at the first call.
+        """
+        return import_module("tapetum.reports.circuits").write_circuit(self, file)
 
     def __str__(self) -> str:
         head = ("from", "to", "weight", "taken away", "by chance", "confirmed", "stable")

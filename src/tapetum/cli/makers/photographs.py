@@ -66,6 +66,19 @@ def attack(name: str) -> Command:
     return command_for(getattr(tapetum, name), attack_files, *around)
 
 
+def circuit(_: str) -> Command:
+    from tapetum.cli.circuits import circuit_files
+
+    others = "Pictures for mean and resample, such as those of other classes: a file or folder; repeat for more."
+    around = [
+        IMAGES,
+        TARGET,
+        plain_option("reference", list[str] | None, None, others),
+        out_option(Path("tapetum-circuit"), "an earlier circuit"),
+    ]
+    return command_for(tapetum.circuit, circuit_files, *around, without=("target", "reference"))
+
+
 def predict(_: str) -> Command:
     from tapetum.cli.explaining import predict_files
 

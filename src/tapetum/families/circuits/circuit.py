@@ -10,6 +10,7 @@ from tapetum.engines.circuits.groups import NodeGroup, counted, plan
 from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.circuits.growing import Grown, grow
 from tapetum.families.circuits.judging import Judge, stability
+from tapetum.families.circuits.looks import check_pictures, looked
 from tapetum.families.circuits.subject import Node, Subject, subject
 from tapetum.families.circuits.testing import faithfulness, tests
 from tapetum.models.vision_model import VisionModel
@@ -31,6 +32,7 @@ def circuit(
     reference: ImagesLike | None = None,
     fan_in: int = 6,
     test: bool = True,
+    pictures: int | None = None,
     seed: int = 0,
 ) -> Circuit:
     """The circuit of a class or a unit: which nodes make its score, through which edges, each judged by taking it away.
@@ -55,19 +57,21 @@ def circuit(
         layers: names or globs of the layers whose channels, heads or MLPs are nodes; None: all convolutions, heads and MLPs.
         edges: largest number of edges.
         measure: patching, gradient, weights or expanded.
-        ablation: what replaces a node that is taken away: zero, mean (over the reference images and places), or resample (its
+        ablation: replacement of a node that is taken away: zero, mean (over the reference images and places), or resample (its
             output on another image).
         reference: images for mean and resample, such as pictures of other classes; for zero, the curve of faithfulness alone
             uses them, or else the images themselves.
         fan_in: largest number of edges into one node.
-        test: False leaves out the curve of faithfulness and the three tests, which take most of the time.
-        seed: random seed of the comparisons by chance.
+        test: also run the circuit alone, for the curve of faithfulness and the three tests, which take most of the time.
+        pictures: side in px of a feature visualisation of every channel in the circuit, for its page (`write`); None: none.
+        seed: random seed of the comparisons by chance, and of the pictures.
 
     Example:
         >>> print(tp.circuit(model, "tabby", images, layers="blocks.*", edges=8))
     """
     with noting() as said, border(model, images) as (network, ready):
         _check(edges=edges, fan_in=fan_in)
+        check_pictures(pictures)
         others = None if reference is None else network.as_images(reference)
         if ablation != "zero" and others is None:
             raise MethodError(
@@ -81,6 +85,8 @@ def circuit(
         with stage("growing"):
             grown = grow(about, edges, fan_in)
         made = _finished(about, grown, _named(score, len(ready)), seed)
+        looks = looked(about, _nodes(grown), network.denormalize(ready), pictures, seed)
+        made = replace(made, looks=looks)
         if test and grown.wires:
             made = replace(made, faithfulness=faithfulness(about, grown, fan_in, seed), tests=tests(about, grown, seed))
         if not grown.wires:
@@ -115,8 +121,13 @@ def _named(score: ModelScore, n: int) -> str:
     return ", ".join(names) if len(names) <= 3 else "the answer to each image"
 
 
+def _nodes(grown: Grown) -> list[Node]:
+    """Returns the nodes of a circuit in the order in which they run."""
+    return sorted({wire.source for wire in grown.wires}, key=lambda one: (one.group.step, one.index))
+
+
 def _finished(about: Subject, grown: Grown, target: str, seed: int) -> Circuit:
-    order = sorted({wire.source for wire in grown.wires}, key=lambda one: (one.group.step, one.index))
+    order = _nodes(grown)
     place: dict[Node | None, int] = {node: i for i, node in enumerate(order)} | {None: len(order)}
     with stage("judging"):
         judged = Judge(about, grown, seed).all()
