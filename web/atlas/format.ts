@@ -121,6 +121,8 @@ export interface UnitData {
   histogram?: { edges: number[]; counts: number[] } | null;
   neighbors?: Neighbor[] | null;
   opposite?: Neighbor[] | null;
+  /** Page of its circuit, relative to the site. */
+  circuit?: string;
 }
 export type Column = "minimum" | "slightly_negative" | "slightly_positive" | "maximum";
 

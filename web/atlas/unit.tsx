@@ -99,6 +99,7 @@ function Body({ layer, unit, data }: { layer: Layer; unit: UnitData; data: Layer
   return (
     <>
       <Statistics data={data} unit={unit} />
+      {unit.circuit && <p class="note"><a href={unit.circuit}>Its circuit</a></p>}
       {data?.names?.[unit.channel] && <p class="note">{index().named}</p>}
       <div class="tools">
         <Choice label="Examples show" value={shown} of={{ whole: "Whole picture", fired: "Where it fired" }} set={(now) => show((lastShown = now))} />

@@ -15,6 +15,7 @@ from typing import Any
 
 from tapetum import progress
 from tapetum.atlas.about import all_notes
+from tapetum.atlas.circuits import circuits_in
 from tapetum.atlas.claims import check_finished, map_in
 from tapetum.atlas.names import CAPTION, by_channel, frequent
 from tapetum.atlas.sheets import COLUMNS, ROWS, Sprite
@@ -46,10 +47,14 @@ DIGITS = 5
 """Significant digits of numbers in data files; the pages show three or four."""
 
 
-def export(folder: str | Path, out: str | Path | None = None) -> Path:
+def export(folder: str | Path, out: str | Path | None = None, *, circuits: str | Path | None = None) -> Path:
     """Writes the site of a built atlas into its folder `site`, or into `out`: a new or empty folder, or an earlier site's.
 
     The folder appears only when complete. Returns the path of index.html.
+
+    Args:
+        circuits: folder with pages of circuits, as `circuit.write` and `tapetum circuit` make them; those of the atlas's units
+            are copied into the site, and the unit's page links to them.
     """
     source, manifest = Path(folder), read_manifest(folder)
     check_finished(manifest, folder)
@@ -60,6 +65,8 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
     with Store(inside(source, STORE)) as store:
         site = _SiteData(source, store, manifest)
         site.check()
+        if circuits is not None:
+            site.circuits = circuits_in(circuits, {layer["name"] for layer in site.layers})
         with writable(target), whole_folder(target, replaces=True) as work:
             for file in PAGES.iterdir():
                 shutil.copyfile(file, work / file.name)
@@ -98,7 +105,7 @@ def _is_of_a_site(path: Path, site: Path) -> bool:
     return not rest and path.name in {file.name for file in PAGES.iterdir()}
 
 
-ENDS = {"data": ".js", "pictures": ".webp", "units": ".webp", "maps": ".webp"}
+ENDS = {"data": ".js", "pictures": ".webp", "units": ".webp", "maps": ".webp", "circuits": ".html"}
 """{folder of a site: ending of its files}."""
 
 BROWSED = (".DS_Store", "Thumbs.db", "desktop.ini")
@@ -116,6 +123,7 @@ class _SiteData:
         self.pictures = store.pictures()
         self.labels = any(row["label"] is not None for row in self.pictures)
         self.copies: dict[str, Path] = {}
+        self.circuits: dict[str, Path] = {}
 
     def check(self) -> None:
         """Lists the picture files to copy into the site; refuses missing files, and links that lead elsewhere."""
@@ -202,7 +210,14 @@ class _SiteData:
             for unit in units:  # three digits: a correlation over a few hundred pictures is no more precise
                 for side in ("neighbors", "opposite"):
                     unit[side] = [[other, channel, round(r, 3)] for other, channel, r in unit[side]]
+                if (page := self.circuits.get(f"{layer['name']}:{unit['channel']}")) is not None:
+                    unit["circuit"] = self._circuit(page, f"{file}-{unit['channel']}.html")
             self._give(f"units:{file}:{chunk}", units, f"units/{file}-{chunk:03d}")
+
+    def _circuit(self, page: Path, name: str) -> str:
+        (self.work / "circuits").mkdir(exist_ok=True)
+        shutil.copyfile(page, self.work / "circuits" / name)
+        return f"circuits/{name}"
 
     def _sprite(self, layer: str, sign: str) -> dict[str, Any] | None:
         return self.rendered.get(layer, {}).get(sign)

@@ -27,13 +27,16 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="Output folder: new, empty, or an earlier site; by default DIR/site.")
     ] = None,
+    circuits: Annotated[
+        Path | None, typer.Option(help="Folder with pages of `tapetum circuit`, to which the pages of their units link.")
+    ] = None,
 ) -> None:
     """Writes the static site of an atlas: a folder that opens from a file or from any web host, without a server."""
     from tapetum.atlas.export import export as exported
 
     site = placed(folder / "site" if out is None else out)
     with bar("site") as watcher, watching(watcher), writing(site):
-        index = exported(folder, out)
+        index = exported(folder, out, circuits=circuits)
     say(str(index))
 
 

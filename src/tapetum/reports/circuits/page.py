@@ -57,6 +57,16 @@ def content(circuit: Circuit) -> dict[str, Any]:
     })  # fmt: skip
 
 
+def target_of(page: bytes) -> str | None:
+    """Returns the target of the circuit that a page shows, such as "blocks.4.1:5"; None if it is no page of a circuit."""
+    _, found, rest = page.partition(b'<script type="application/json" id="circuit">')
+    try:
+        target = json.loads(rest.partition(b"</script>")[0])["target"] if found else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return target if isinstance(target, str) else None
+
+
 def _edge(edge: CircuitEdge) -> dict[str, Any]:
     return {
         "source": edge.source,
