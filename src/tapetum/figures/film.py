@@ -11,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from tapetum.data.images import to_uint8
+from tapetum.figures.circuit_film import scenes
 from tapetum.figures.renderings import step_words
 from tapetum.figures.strip import strip_page
 from tapetum.figures.tiles import across, collage, tile, unit_words
 from tapetum.figures.words import some
 from tapetum.keeping.places import ELSEWHERE, writable
 from tapetum.keeping.whole import whole_file
-from tapetum.types import Rendering, Run, TapetumError
+from tapetum.types import Circuit, Rendering, Run, TapetumError
 
 MAX_PICTURES = 16  # side by side in one frame
 LAST_FRAME_MS = 1500  # the finished picture stays so long before the animation begins again
@@ -35,29 +36,30 @@ class Film:
     frames: tuple[tuple[Tensor, ...], ...]
 
 
-def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int = 4, note: str = "") -> Path:
+def animate(result: Rendering | Run | Circuit, file: str | Path, *, seconds: float | int = 4, note: str = "") -> Path:
     """Writes the making of pictures as an animation, or as a page with a slider; returns the file.
 
     The suffix decides: .gif (256 colours per frame), .webp, or .html (one file that opens offline, with every frame and a
     slider). Frames are those that the method kept (`frames=25`); a result without frames shows its pictures one after the
-    other, as `interpolate` makes them. Up to 16 pictures move side by side. The file appears when it is complete.
+    other, as `interpolate` makes them. Up to 16 pictures move side by side. A circuit is walked
+    through layer by layer, from the image to the score. The file appears when it is complete.
 
     Args:
-        result: what a rendering method gave.
+        result: what a rendering method gave, or a circuit.
         file: a path that ends with .gif, .webp or .html.
         seconds: how long one round takes.
         note: a text to keep inside the file, such as its provenance.
     """
     rendering = result.value if isinstance(result, Run) else result
-    if not isinstance(rendering, Rendering):
-        raise TapetumError(f"only made pictures can be animated, not {type(rendering).__name__}")
+    if not isinstance(rendering, (Rendering, Circuit)):
+        raise TapetumError(f"only made pictures and circuits can be animated, not {type(rendering).__name__}")
     path = Path(file)
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise TapetumError(f"an animation is a {', '.join(WRITERS)} file, not '{path.name}'")
     if not 0 < seconds <= 600:
         raise TapetumError(f"a round takes up to 600 seconds, not {seconds:g}")
-    film = filmed(rendering)
+    film = walked(rendering) if isinstance(rendering, Circuit) else filmed(rendering)
     with writable(path, ELSEWHERE), whole_file(path) as unfinished:
         write(film, unfinished, seconds, note)
     return path
@@ -77,6 +79,12 @@ def filmed(result: Rendering) -> Film:
         raise TapetumError("one picture without frames does not move: keep some, frames=25")
     frames = tuple((tile(result, row),) for row in range(len(result)))
     return Film(f"{method}, picture by picture", (method,), tuple(map(unit_words, result.objectives)), frames)
+
+
+def walked(circuit: Circuit) -> Film:
+    """Returns the film of a circuit: one scene per layer, in the order in which they run, the score at last."""
+    moments, pictures = scenes(circuit)
+    return Film(f"Circuit of {circuit.target}, layer by layer", ("circuit",), moments, tuple((one,) for one in pictures))
 
 
 def _moving(film: Film, path: Path, seconds: float | int, **more: Any) -> None:
