@@ -1,7 +1,8 @@
 """`make bench`: speed, pointing, pictures, scans, the exam, verdicts, audits, repairs, drifts; others by name.
 
 python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [audit] [suppress] [compare] [sweep]
-    [quality] [studio] [concepts] [fooled] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+    [quality] [studio] [concepts] [fooled] [circuits]
+    [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ TABLES = (
     "studio",
     "concepts",
     "fooled",
+    "circuits",
 )
 USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "audit", "suppress", "compare")
 
@@ -95,6 +97,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import concepts
 
             codes.append(concepts.run(given.photos, given.only))
+        elif name == "circuits":
+            from benchmarks import circuits
+
+            codes.append(circuits.run(given.photos))
         elif name == "fooled":
             from benchmarks import fooled
 

@@ -151,6 +151,23 @@ def test_any_network_has_a_circuit(name: str) -> None:
     assert "edges confirmed" in str(found)
 
 
+def test_tests_that_cannot_fail_do_not_hold() -> None:
+    model, truth = tp.planted_circuit("cross", 1)
+    found = tp.circuit(model, 0, truth.images[:2], edges=2)
+    by_name = {one.name: one for one in found.tests}
+    assert by_name["equivalence"].passed is None
+    assert by_name["independence"].passed is None
+    assert "equivalence: cannot be told" in str(found)
+
+
+@pytest.mark.slow
+def test_a_circuit_that_was_planted_by_training_is_found() -> None:
+    """Other units have the values of other pictures in training, so away from their mean they tell the class nothing."""
+    model, truth = tp.planted_circuit("trained", 1)
+    how = {"layers": ["two", "three"], "ablation": "mean", "reference": truth.reference, "test": False}
+    assert truth.compare(tp.circuit(model, 0, truth.images, edges=3, **how)) == (1.0, 1.0)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_refusals_say_what_works() -> None:
     model, images = shared("residual"), pictures(2)

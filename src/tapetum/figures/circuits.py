@@ -34,7 +34,7 @@ def _(result: Circuit) -> Figure:
 
 def _summary(result: Circuit) -> str:
     good = sum(edge.confirmed for edge in result.edges)
-    tests = ", ".join(f"{test.name} {'holds' if test.passed else 'fails'}" for test in result.tests)
+    tests = ", ".join(f"{test.name} {test.outcome}" for test in result.tests)
     first = (
         f"{result.model} · {len(result.edges)} edges by {result.measure}, {good} confirmed by taking them away (solid lines)"
     )
@@ -82,7 +82,7 @@ def _curve(axes: Any, found: CircuitCurve) -> None:
     axes.set_xticks(found.edges, [str(k) for k in found.edges])
     axes.minorticks_off()
     axes.set_ylim(-0.6, 1.15)
-    axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink, ncols=2)
+    axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink, loc="center left", bbox_to_anchor=(1.0, 0.5))
     canvas.heading(axes, "What the strongest edges keep of the score: 1 is the whole network, 0 as far off as without any node")
 
 

@@ -98,6 +98,8 @@ class CircuitCurve(Result):
 class CircuitTest:
     """One of three tests of a circuit: its p-value, whether the circuit passes it at level .05, and what was seen.
 
+    `passed` is None where there are too few images, or too few other edges, for the test to fail.
+
     equivalence   the circuit scores as the network does; p of the sign test, small where it does not
     independence  what the circuit leaves out says nothing of the score; p of the permutation test, small where it does
     minimality    every edge is needed; the largest p of its edges against random ones
@@ -105,8 +107,13 @@ class CircuitTest:
 
     name: str
     p_value: float
-    passed: bool
+    passed: bool | None
     words: str
+
+    @property
+    def outcome(self) -> str:
+        """The test's outcome in words: "holds", "fails" or "cannot be told"."""
+        return "cannot be told" if self.passed is None else "holds" if self.passed else "fails"
 
 
 @saved
@@ -207,7 +214,7 @@ class Circuit(Result):
         return "\n".join([said, table(head, rows), f"{good} of {len(self.edges)} edges confirmed", *self._rest()])
 
     def _rest(self) -> list[str]:
-        lines = [f"{one.name}: {'holds' if one.passed else 'fails'} (p = {one.p_value:.2g}), {one.words}" for one in self.tests]
+        lines = [f"{one.name}: {one.outcome} (p = {one.p_value:.2g}), {one.words}" for one in self.tests]
         if self.faithfulness is not None:
             found = self.faithfulness
             kept = ", ".join(f"{kind} {float(one[-1]):.0%}" for kind, one in found.kept.items())

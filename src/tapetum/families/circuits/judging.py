@@ -46,13 +46,26 @@ class Judge:
         wires = self.grown.wires
         return [self(wire) for wire in track(wires, len(wires), "edges judged")]
 
-    def __call__(self, wire: Wire) -> Judgement:
-        patching = self.subject.measure == "patching"
-        effect = wire.effect if patching else self.subject.patched(wire.source, wire.target)
+    def __call__(self, wire: Wire, *, patch: bool = False) -> Judgement:
+        known = self.subject.measure == "patching" and not patch
+        effect = wire.effect if known else self.subject.patched(wire.source, wire.target)
         low, high = interval(effect, self._draws)
         mean, chance = float(effect.mean()), self.chance(wire.target)
         sure = low > 0 or high < 0 if self.subject.n > 1 else mean != 0
         return Judgement(mean, low, high, chance, sure and abs(mean) > chance and mean * wire.weight > 0)
+
+    def random(self, count: int) -> list[bool]:
+        """Judges random edges by the same rule, each with the sign of its gradient, into the nodes of the circuit in turn."""
+        receivers = list(dict.fromkeys(wire.target for wire in self.grown.wires))
+        found: list[bool] = []
+        for i in range(count):
+            receiver = receivers[i % len(receivers)]
+            tables = self.grown.tables[receiver]
+            taken = {wire.source for wire in self.grown.wires if wire.target == receiver}
+            for source in random_senders(tables, 1, taken, self.seed + 1 + i):
+                effect = tables[source.group][:, source.index]
+                found.append(self(Wire(source, receiver, effect, 0.0), patch=True).confirmed)
+        return found
 
     def chance(self, receiver: Node | None) -> float:
         """Returns the largest mean effect, by magnitude, of random nodes that have a path to the receiver."""

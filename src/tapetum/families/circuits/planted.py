@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapetum.families.circuits.planted_training import taught
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import wrap
 from tapetum.types import MethodError
@@ -19,7 +20,7 @@ CLASSES = 3
 NOISE = 0.01
 """Standard deviation of all weights that are not planted, which are about 1."""
 
-PlantedKind: TypeAlias = Literal["cross", "inhibited", "chain", "residual", "depthwise", "two_heads"]
+PlantedKind: TypeAlias = Literal["cross", "inhibited", "chain", "residual", "depthwise", "two_heads", "trained"]
 
 
 def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, CircuitTruth]:
@@ -31,9 +32,10 @@ def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, Circ
     residual   a unit acts on a far one past a convolution, which takes part of it back
     depthwise  a stage in which every channel hears only itself, between two others
     two_heads  a vision transformer: one head excites a head of the next block, the other one inhibits the answer past it
+    trained    units that were taught factors, while all other units had the values of other pictures (some seconds)
 
-    Every network has more units, and small random weights between all of them. The seed shuffles channels and draws these
-    weights and the pictures: bars that cross, on coloured noise.
+    Every network has more units. Those with weights written by hand have random weights between all of them; the seed
+    shuffles channels and draws these weights and the pictures: bars that cross, on coloured noise.
 
     Example:
         >>> model, truth = tp.planted_circuit("cross", 1)
@@ -41,12 +43,17 @@ def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, Circ
         >>> truth.compare(found)
         (1.0, 1.0)
     """
-    if kind not in MAKERS:
+    if kind not in get_args(PlantedKind):
         raise MethodError(f"there is no planted circuit {kind!r}: give one of {', '.join(get_args(PlantedKind))}")
     generator = torch.Generator().manual_seed(seed)
-    network, edges = MAKERS[kind](generator)
+    with torch.random.fork_rng(devices=[]):  # new modules draw weights, which are replaced, from the global generator
+        if kind == "trained":
+            network, edges, images, others = taught(generator)
+        else:
+            network, edges = MAKERS[kind](generator)
+            images, others = _pictures(generator, 12), _dark(generator, 12)
     model = wrap(network.double().eval(), name=f"planted {kind}", mean=(0.0,) * 3, std=(1.0,) * 3, size=SIDE)
-    return model, CircuitTruth(kind, seed, _pictures(generator, 12), _dark(generator, 12), tuple(edges))
+    return model, CircuitTruth(kind, seed, images, others, tuple(edges))
 
 
 M = TypeVar("M", bound=nn.Module)

@@ -22,6 +22,9 @@ SAME = 0.01
 """Scores count as the same where they differ by less than this share of what all nodes together change."""
 
 SHUFFLES = 999
+FEWEST = 5
+"""Images without which no correlation of ranks can be significant at this level: 2 of 5! orders are as extreme as the most."""
+
 CIRCUITS = 3
 """Random circuits beside the one that was found."""
 
@@ -124,17 +127,18 @@ def _equivalence(subject: Subject, running: Running, edges: Sequence[Edge]) -> C
     n = above + below
     p = min(1.0, 2 * sum(comb(n, k) for k in range(min(above, below) + 1)) / 2**n)
     words = f"the circuit scores above the network on {above} images, below on {below}, the same on {subject.n - n}"
-    return CircuitTest("equivalence", p, p > LEVEL, words)
+    least = 2 / 2**n if n else 0.0
+    return CircuitTest("equivalence", p, None if least > LEVEL else p > LEVEL, words)
 
 
 def _independence(subject: Subject, running: Running, edges: Sequence[Edge], seed: int) -> CircuitTest:
     """Permutation test: does the score without the circuit's edges still follow the network's score over images?"""
     rest = running.complement(edges)
     spread = float((rest - rest.mean()).abs().max())
-    if subject.n < 4 or spread <= 1e-6 * float(subject.full.abs().max()):
-        p = 1.0
-        words = "without the circuit's edges the score is the same on all images" if subject.n >= 4 else "fewer than 4 images"
-        return CircuitTest("independence", p, subject.n >= 4, words)
+    if subject.n < FEWEST:
+        return CircuitTest("independence", 1.0, None, f"it takes {FEWEST} images to tell")
+    if spread <= 1e-6 * float(subject.full.abs().max()):
+        return CircuitTest("independence", 1.0, True, "without the circuit's edges the score is the same on all images")
     a, b = (ranks(one[None])[0].double() for one in (rest, subject.full))
     a, b = a - a.mean(), b - b.mean()
     generator = torch.Generator().manual_seed(seed)
@@ -157,9 +161,10 @@ def _minimality(subject: Subject, running: Running, grown: Grown, seed: int) -> 
     ]
     added = [float((running.score([*edges, one]) - whole).abs().mean()) for one in _more_edges(grown, seed) if one not in edges]
     needed = sum(change > max(added, default=0.0) for change in changes)
+    told = len(added) >= RANDOM
     worst = max((1 + sum(one >= change for one in added)) / (1 + len(added)) for change in changes) if changes else 1.0
     words = f"{needed} of {len(edges)} edges change the score more than each of {len(added)} random ones"
-    return CircuitTest("minimality", worst, needed == len(edges), words)
+    return CircuitTest("minimality", worst, (needed == len(edges)) if told or needed < len(edges) else None, words)
 
 
 def _more_edges(grown: Grown, seed: int) -> list[Edge]:

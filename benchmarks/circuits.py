@@ -1,0 +1,126 @@
+"""Measures of edges, held to networks whose circuits are known and to ablation in a real one: tables of docs/howto/circuits.md.
+
+`python -m benchmarks circuits --photos DIR` writes the tables between two marks of the page.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import get_args
+
+import torch
+
+import tapetum as tp
+from benchmarks.mosaics import photographs
+from tapetum.engines.circuits.groups import plan
+from tapetum.engines.scores import as_score
+from tapetum.families.circuits.growing import grow
+from tapetum.families.circuits.judging import Judge
+from tapetum.families.circuits.planted import PlantedKind
+from tapetum.families.circuits.subject import Subject, subject
+from tapetum.types.circuits import Measure
+
+PAGE = Path(__file__).parents[1] / "docs" / "howto" / "circuits.md"
+BEGIN, END = "<!-- made by `make bench`: circuits -->", "<!-- end: circuits -->"
+SEEDS = range(10, 20)
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+MODEL, EDGES, FAN_IN, PICTURES = "efficientnet_lite0", 50, 6, 12
+GROUPS = {"dogs": range(151, 269), "birds": range(7, 25), "vehicles": (407, 436, 555, 569, 573, 575, 609, 627, 656, 675, 717)}
+
+
+def run(folder: Path | None) -> int:
+    """Measures, prints, and writes the tables into the page."""
+    begun = time.perf_counter()
+    tables = [leaderboard(), *confirmed(folder)]
+    for one in tables:
+        print(f"{one}\n{time.perf_counter() - begun:.0f} s", flush=True)
+    if len(tables) > 1:
+        text = PAGE.read_text()
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n\n{chr(10).join(tables)}\n{END}{after}")
+    return 0
+
+
+def leaderboard() -> str:
+    """Precision of as many edges as the circuit has, which then is the recall: by measure, mean over seeds, beside chance."""
+    rows: list[str] = []
+    for kind in get_args(PlantedKind):
+        seeds = SEEDS if kind != "trained" else SEEDS[:5]
+        right = {measure: [_planted(kind, seed, measure) for seed in seeds] for measure in MEASURES}
+        chance = torch.tensor([_by_chance(kind, seed) for seed in seeds]).mean()
+        cells = [f"{torch.tensor(right[measure]).mean():.2f}" for measure in MEASURES]
+        rows.append(f"| {kind} | {len(seeds)} | {' | '.join(cells)} | {float(chance):.2f} |")
+        print(rows[-1], flush=True)
+    head = f"| planted | networks | {' | '.join(MEASURES)} | random edges |"
+    return "\n".join([f"{head}\n|{'---|' * (len(MEASURES) + 3)}", *rows, ""])
+
+
+def _planted(kind: PlantedKind, seed: int, measure: Measure) -> float:
+    model, truth = tp.planted_circuit(kind, seed)
+    return truth.compare(_found(model, truth, measure))[0]
+
+
+def _found(model: tp.VisionModel, truth: tp.CircuitTruth, measure: Measure) -> tp.Circuit:
+    trained = truth.kind == "trained"  # its other units are noise, not silent: away from their mean they tell nothing
+    return tp.circuit(
+        model, 0, truth.images, edges=len(truth.edges), measure=measure, layers=["two", "three"] if trained else None,
+        ablation="mean" if trained else "zero", reference=truth.reference, test=False,
+    )  # fmt: skip
+
+
+def _by_chance(kind: PlantedKind, seed: int) -> float:
+    """Share of planted edges among edges with random signs from any earlier node into the nodes of the planted circuit."""
+    model, truth = tp.planted_circuit(kind, seed)
+    with model.pinned(truth.images):
+        groups = plan(model).named(model, ["two", "three"] if kind == "trained" else None)
+        end = {f"{group.layer}:": group.step for group in groups} | {f"{group.layer} head": group.step for group in groups}
+    pairs = 0
+    for receiver in {target for _, target, _ in truth.edges}:
+        step = next((at for name, at in end.items() if receiver.startswith(name)), None)
+        pairs += sum(group.count for group in groups if step is None or group.step < step)
+    return len(truth.edges) / pairs / 2  # half of them with the wrong sign
+
+
+def confirmed(folder: Path | None) -> list[str]:
+    """How many of the strongest edges ablation confirms in EfficientNet-Lite0, and how many random ones, by the same rule."""
+    known = photographs(folder)
+    if not known:
+        print("circuits: no photographs; give --photos DIR with photos.csv and photos/")
+        return []
+    model = tp.load(MODEL)
+    rows: list[str] = []
+    for name, classes in GROUPS.items():
+        files = [str(path) for path, index in known if index in classes][:PICTURES]
+        images = model.preprocess(files)
+        with model.pinned(images):
+            for measure in ("patching", "gradient"):
+                rows.append(_row(name, len(files), _subject(model, images, measure)))
+                print(rows[-1], flush=True)
+    head = "| photographs | measure | strongest edges confirmed (95 % interval) | random edges confirmed |"
+    return ["\n".join([f"{head}\n|---|---|---|---|", *rows, ""])]
+
+
+def _subject(model: tp.VisionModel, images: torch.Tensor, measure: Measure) -> Subject:
+    groups = plan(model).named(model, None)
+    score = as_score(model, images)
+    return subject(score, images, groups, measure=measure, ablation="zero", reference=None, seed=0)
+
+
+def _row(name: str, n: int, about: Subject) -> str:
+    grown = grow(about, EDGES, FAN_IN)
+    judge = Judge(about, grown, 0)
+    good = [one.confirmed for one in judge.all()]
+    other = judge.random(EDGES)
+    low, high = wilson(sum(good), len(good))
+    return (
+        f"| {n} of {name} | {about.measure} | {sum(good)} of {len(good)} ({low:.0%} to {high:.0%}) | "
+        f"{sum(other)} of {len(other)} |"
+    )
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """Returns the ends of the 95 % interval of a share."""
+    z = 1.96**2 / n
+    middle, half = k / n + z / 2, 1.96 * ((k / n * (1 - k / n) + z / 4) / n) ** 0.5
+    return (middle - half) / (1 + z), (middle + half) / (1 + z)
