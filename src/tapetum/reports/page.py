@@ -224,7 +224,7 @@ def _trust(explanation: Explanation) -> Markup:
     what = f"the {explanation.questions[0].measured_by}"
     how = (
         f"Squares of the picture are shown in the order of a map, and in the reverse order, while {what} of the target is "
-        "followed. CircuitCurve is how much more the first do than the last: about 1 for a perfect map, 0 by chance. A map "
+        "followed. Faithfulness is how much more the first do than the last: about 1 for a perfect map, 0 by chance. A map "
         "stands up if it is more faithful than random maps (at most one in twenty would pass, of all methods that were tried "
         "together), than the edges of the picture, and than a blob in its middle, where photographers put things. The verdict "
         "is measured on a grid of its own."

@@ -54,7 +54,7 @@ class MapComparison(Result):
 
     @property
     def faithfulness(self) -> Tensor:
-        """CircuitCurve of each map (m,), by which maps are ordered, mean over images; NaN for the baselines."""
+        """Faithfulness of each map (m,), by which maps are ordered, mean over images; NaN for the baselines."""
         known = torch.tensor([one.first for one in self.verdicts.each], dtype=torch.float64).view(-1, self.verdicts.maps)
         return torch.cat([known.nanmean(0), known.new_full((self.n_baselines,), torch.nan)])
 

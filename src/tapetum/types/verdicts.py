@@ -134,7 +134,7 @@ class Verdicts(Result):
 
     @property
     def faithfulness(self) -> Tensor:
-        """CircuitCurve (images, maps), NaN where a map could not be tested."""
+        """Faithfulness (images, maps), NaN where a map could not be tested."""
         return torch.tensor([one.faithfulness for one in self.each], dtype=torch.float64).view(-1, self.maps)
 
     @property

@@ -1,4 +1,4 @@
-"""CircuitCurve: whether hiding or showing the pixels that a map ranks highest changes the model's output most."""
+"""Faithfulness: whether hiding or showing the pixels that a map ranks highest changes the model's output most."""
 
 from __future__ import annotations
 
