@@ -31,7 +31,8 @@ export interface Curve {
 export interface Test {
   name: string;
   p_value: number;
-  passed: boolean;
+  passed: boolean | null;
+  outcome: string;
   words: string;
 }
 

@@ -9,7 +9,6 @@ const QUESTIONS: Record<string, string> = {
 };
 
 /** Images from which a sign test can give p < .05: 2 / 2^6. */
-const ENOUGH = 6;
 
 export function Trust() {
   const confirmed = circuit.edges.filter((edge) => edge.confirmed).length;
@@ -23,9 +22,9 @@ export function Trust() {
       {circuit.tests.length > 0 && (
         <dl class="tests">
           {circuit.tests.map((test) => (
-            <div class={test.passed ? "holds" : "fails"}>
+            <div class={test.passed === false ? "fails" : "holds"}>
               <dt>{QUESTIONS[test.name] ?? test.name}</dt>
-              <dd><strong>{test.passed ? "Holds" : "Fails"}</strong> ({test.name}, p = {Number(test.p_value.toPrecision(2))}): {test.words}.{test.name === "equivalence" && circuit.n_images < ENOUGH && ` With fewer than ${ENOUGH} images this test cannot fail.`}</dd>
+              <dd><strong>{test.outcome}</strong> ({test.name}{test.passed !== null && `, p = ${Number(test.p_value.toPrecision(2))}`}): {test.words}.</dd>
             </div>
           ))}
         </dl>

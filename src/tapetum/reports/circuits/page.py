@@ -6,6 +6,7 @@ The page is drawn by site/circuit.js, which is built from web/circuit; all that 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def content(circuit: Circuit) -> dict[str, Any]:
         "nodes": nodes,
         "edges": [_edge(edge) for edge in circuit.edges],
         "faithfulness": None if circuit.faithfulness is None else _curve(circuit.faithfulness),
-        "tests": [{"name": t.name, "p_value": t.p_value, "passed": t.passed, "words": t.words} for t in circuit.tests],
+        "tests": [{**asdict(test), "outcome": test.outcome} for test in circuit.tests],
         "notes": list(circuit.notes),
     })  # fmt: skip
 
