@@ -69,6 +69,11 @@ here.holds(
     torch.allclose(by_hand, whole - less),
     "weight times activation is what is lost without the unit",
 )
+
+# %% [markdown]
+# [tp.circuit](api:circuit) does that for every edge, backwards from the class, the strongest first.
+
+# %%
 found = tp.circuit(model, 0, images, edges=3, test=False)
 here.holds(
     truth.compare(found) == (1.0, 1.0),
