@@ -124,10 +124,11 @@ def test_a_picture_is_sent_again_to_a_studio_that_was_restarted(browser: Any, mo
         at.idle(page, first)
         port = first.port
         first.close()
-        with a_studio(port=port):
+        with a_studio(port=port) as second:
             page.get_by_role("button", name="Integrated gradients").click()
             maps = tp.integrated_gradients(model, at.ready(model, mine))
             at.is_strongest(at.reading(at.card(page, "integrated_gradients")), at.heat(maps))
+            at.idle(page, second)  # the page asks for the map's verdict, too
 
 
 def test_the_old_map_stays_greyed_until_the_new_one_is_there(page: Any, server: Server) -> None:
