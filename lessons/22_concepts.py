@@ -504,13 +504,13 @@ tp.show(mine)
 #
 # The importance of concept $j$ with direction $d_j$ for a score $S$ of the activation $a$, over the places $p$:
 #
-# $$\text{gradient: } \sum_p z_j(p) \Big\langle \frac{\partial S}{\partial a(p)}, d_j \Big\rangle \qquad
+# $$\text{gradient: } \sum_p z_j(p) \frac{\partial S}{\partial a(p)} \cdot d_j \qquad
 #   \text{ablation: } S(a) - S(a - z_j d_j)$$
 #
 # TCAV, with $\bar a$ the mean over places, and its p-value over $N$ shuffles $s$ of the labels:
 #
 # $$v = \operatorname{mean}_{\text{concept}} \bar a - \operatorname{mean}_{\text{random}} \bar a, \qquad
-#   e = \operatorname{mean}_x \Big\langle \sum_p \frac{\partial S(x)}{\partial a(p)}, v \Big\rangle, \qquad
+#   e = \operatorname{mean}_x \sum_p \frac{\partial S(x)}{\partial a(p)} \cdot v, \qquad
 #   p = \frac{1 + |\{s : |e_s| \ge |e|\}|}{1 + N}$$
 #
 # ## On your own picture
