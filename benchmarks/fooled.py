@@ -1,6 +1,7 @@
 """Pictures that lie: how many planted fooling circuits `tp.visualize(..., check=True)` flags, and how many honest units.
 
-The thresholds of the check were chosen on 80 units of eight layers (seed 1) that are not among those drawn here.
+The thresholds of the check were chosen on 80 units of eight layers (seed 1) that are not among those drawn here. A circuit
+whose detector the finished picture does not open fooled nobody: it is reported, not counted, and another one is planted.
 """
 
 from __future__ import annotations
@@ -32,17 +33,19 @@ def run(folder: Path | None) -> int:
     fitted, seen = [file for i, file in enumerate(files) if i % 3], files[::3]
     detectors = _detectors(model, fitted)
     images = torch.cat([model.preprocess(tp.read_image(file)) for file in seen[:50]])
-    missed = 0
     generator = torch.Generator().manual_seed(2)
-    for i in range(N):
+    missed = fooled = i = 0
+    while fooled < N:
         place = ("early", "late")[i % 2]
         layers = SITES[place][3]
         layer, kind = layers[i // 2 % len(layers)], ("added", "switch")[i // 4 % 2]
         unit, lie = _two(model, layer, generator)
         net = tp.wrap(planted(model.module, detectors[place], layer, unit, lie, kind), size=224, mean=0.5, std=0.5)
-        found = _check(net, f"blocks.{layer}", [unit], seen)[0]
-        missed += not found.flagged
-        print(f"planted {kind:6} {_kept(model, net, layer, unit, images):.4f} {found}", flush=True)
+        made = tp.visualize(net, f"blocks.{layer}:{unit}", check=True, source=seen, **PICTURE)
+        lies = _lies(model, layer, unit, made)
+        fooled, missed, i = fooled + lies, missed + (lies and not made.checks[0].flagged), i + 1
+        what = "planted" if lies else "fooled nobody"
+        print(f"{what} {kind:6} {_kept(model, net, layer, unit, images):.4f} {made.checks[0]}", flush=True)
     accused = 0
     for layer in ("3.1", "4.1", "5.1", "6.0"):
         units = [_two(model, layer, generator)[0] for _ in range(N // 4)]
@@ -68,6 +71,13 @@ def _two(model: Any, layer: str, generator: torch.Generator) -> tuple[int, int]:
 
 def _check(model: Any, layer: str, units: list[int], files: list[str]) -> tuple[PathCheck, ...]:
     return tp.visualize(model, [f"{layer}:{unit}" for unit in units], check=True, source=files, **PICTURE).checks
+
+
+def _lies(model: Any, layer: str, unit: int, made: Any) -> bool:
+    """Whether the planted path drives a unit on its picture: without it the unit's mean is less than half as large."""
+    with torch.no_grad(), tp.capture(model, f"blocks.{layer}") as acts:
+        model(model.preprocessing.normalize(made.pixels))
+    return float(acts[f"blocks.{layer}"][0, unit].mean()) < 0.5 * float(made.scores[0])
 
 
 def _kept(model: Any, net: Any, layer: str, unit: int, images: Tensor) -> float:
