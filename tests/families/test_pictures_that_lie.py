@@ -7,39 +7,18 @@ from typing import Any
 
 import pytest
 import torch
+from lies import SIDE, dull_photographs, two_paths
 from PIL import Image
-from torch import nn
 
 import tapetum as tp
 from tapetum.engines.render import objectives as o
-from tapetum.families.checking import OTHERS, OWN, Drives, against_the_rest, drivers, layers_before, path_checks
+from tapetum.families.checking import OTHERS, OWN, Drives, against_the_rest, drivers, layers_before, path_checks, pool_of
 from tapetum.types import ImageError, MethodError
-
-SIDE = 8
-
-
-def two_paths() -> Any:
-    """Unit 0 is relu(red) + 10 relu(blue - .7): photographs are not that blue. Unit 1 is relu(green), unit 2 relu(blue)."""
-    first, second, third = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(3, 2, 3, padding=1)
-    for one in (first, second, third):
-        nn.init.zeros_(one.weight), nn.init.zeros_(one.bias)
-    with torch.no_grad():
-        for path, color in enumerate((0, 2, 1, 2)):
-            first.weight[path, color, 1, 1] = 1
-        first.bias[1] = -0.7
-        second.weight[:, :, 1, 1] = torch.tensor([[1.0, 10, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-        third.weight[0, :, 1, 1] = 1
-    net = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return tp.wrap(net.double().eval(), size=SIDE, mean=0, std=1, name="two paths")
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    levels = torch.randint(20, 150, (60, SIDE, SIDE, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    for i, one in enumerate(levels):
-        Image.fromarray(one.numpy()).save(folder / f"{i:02}.png")
-    return folder
+    return dull_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 def picture(red: float = 0, green: float = 0, blue: float = 0) -> torch.Tensor:
@@ -62,11 +41,25 @@ def test_a_picture_by_the_path_that_photographs_never_open_is_flagged(photograph
     assert "do not read it as what the unit looks for" in str(found)
 
 
+def test_pictures_may_have_another_size_than_photographs(photographs: Path) -> None:
+    large = picture(red=1, blue=1).repeat(1, 1, 2, 2)
+    assert str(checked(photographs, 0, large)) == str(checked(photographs, 0, picture(red=1, blue=1)))
+
+
+def test_units_are_checked_together_as_alone(photographs: Path) -> None:
+    units, pictures = [0, 1, 0], torch.cat([picture(red=1, blue=1), picture(green=1), picture(red=1, blue=0.75)])
+    goals = [o.channel("2", unit) for unit in units]
+    many = path_checks(two_paths(), goals, pictures, photographs, negative=False, batch="auto", seed=0)
+    assert [str(one) for one in many] == [
+        str(checked(photographs, unit, one)) for unit, one in zip(units, pictures.split(1), strict=True)
+    ]
+
+
 def test_the_picture_of_an_honest_unit_is_seen_like_photographs(photographs: Path) -> None:
     found = checked(photographs, 1, picture(green=1))
     assert found.share == pytest.approx(1)
     assert not found.flagged
-    assert str(found).startswith("2:1: seen like photographs at 1 (100% of its drive in common")
+    assert str(found).startswith("2:1: the picture drives the unit like photographs do, at 1 (100% of its drive in common")
 
 
 def test_a_lie_that_is_less_than_half_of_the_drive_is_told_and_not_flagged(photographs: Path) -> None:
@@ -94,7 +87,7 @@ def test_each_share_is_compared_with_the_lowest_of_the_others() -> None:
 
 def test_the_photographs_of_other_units_are_none_of_the_units_own() -> None:
     peaks = torch.rand(50, 6, generator=torch.Generator().manual_seed(1))
-    own, others = drivers(peaks, 2, 0)
+    own, others = drivers(peaks, 2, pool_of(peaks, 0))
     assert own == peaks[:, 2].topk(OWN).indices.tolist()
     assert len(set(others)) == OTHERS
     assert not set(own) & set(others)

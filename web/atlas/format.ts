@@ -98,6 +98,9 @@ export interface LayerData {
   names?: (UnitName | null)[] | null;
   /** How many units have a name, and what it takes to have one. */
   named?: string | null;
+  /** How many optimised pictures drive their units otherwise than photographs do, and the channels of those. */
+  checked?: string | null;
+  flagged?: number[];
   /** Channel i is tile i. */
   sprites?: { positive?: Sprite | null; negative?: Sprite | null } | null;
 }
@@ -121,6 +124,8 @@ export interface UnitData {
   histogram?: { edges: number[]; counts: number[] } | null;
   neighbors?: Neighbor[] | null;
   opposite?: Neighbor[] | null;
+  /** Does its optimised picture drive it through the same channels as photographs do? In words, and whether it does not. */
+  check?: [said: string, flagged: boolean];
   /** Page of its circuit, relative to the site. */
   circuit?: string;
 }

@@ -93,6 +93,7 @@ function Units({ layer, data, params }: { layer: Layer; data: LayerData; params:
   return (
     <>
       {data.named && <p class="note">{data.named}</p>}
+      {data.checked && <p class="note">{data.checked}</p>}
       <div class="tools sticky">
         <label>
           Sort{" "}

@@ -38,7 +38,7 @@ export function UnitTile({ layer, channel, data, examples, short, note }: UnitPr
   return (
     <a class="unit" href={href.unit(layer.name, channel)}>
       <UnitLook data={data} channel={channel} examples={examples ?? false} />
-      <span class="name">{short ? channel : <>{layer.name}<wbr />:{channel}</>}</span>
+      <span class="name">{short ? channel : <>{layer.name}<wbr />:{channel}</>}{data?.flagged?.includes(channel) && " ⚠"}</span>
       <span class="note">{note ?? label ?? " "}</span>
     </a>
   );

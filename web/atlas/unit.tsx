@@ -105,6 +105,7 @@ function Body({ layer, unit, data }: { layer: Layer; unit: UnitData; data: Layer
         <Choice label="Examples show" value={shown} of={{ whole: "Whole picture", fired: "Where it fired" }} set={(now) => show((lastShown = now))} />
       </div>
       <Spectrum {...{ layer, unit, data, shown }} />
+      {unit.check && <p class={unit.check[1] ? "caution" : "note"}>Positive optimised: {unit.check[0]}</p>}
       <div class="spread">
         <section>
           <h2>Its scores on {set.name}</h2>

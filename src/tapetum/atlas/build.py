@@ -17,6 +17,7 @@ from tapetum import progress
 from tapetum.atlas import sprites
 from tapetum.atlas.about import SCORE, about, all_notes
 from tapetum.atlas.activation_atlas import activation_atlas
+from tapetum.atlas.checks import known_photographs
 from tapetum.atlas.claims import SCHEMA, check_finished, map_in
 from tapetum.atlas.export import check_site, export, pages_hash
 from tapetum.atlas.layers import among, check_memory, chosen_layers, usual_map
@@ -33,6 +34,7 @@ from tapetum.data.streams import as_source
 from tapetum.engines.scan import Job, Runner, Scanning
 from tapetum.engines.scan.scan import key_of
 from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
+from tapetum.families.checking import Photographs
 from tapetum.files import contents, inside
 from tapetum.keeping.keyed import Kept, Key
 from tapetum.keeping.locks import alone
@@ -76,6 +78,7 @@ def build(
     run: Runner | None = None,
     resume: bool = True,
     limit: int | None = None,
+    check: bool = True,
 ) -> Built:
     """Builds a microscope for a model: every unit of some layers with its spectrum over a data set, as a static site.
 
@@ -91,6 +94,7 @@ def build(
         run: runner for the shards of the scan; None: threads.
         resume: go on where an earlier run stopped; else everything is made again.
         limit: number of pictures to use, from the start; None: all.
+        check: compare each rendered picture of a unit with the photographs that drive it most: do both use the same channels?
     """
     network, stream, folder = as_model(model), as_source(source), Path(out)
     names = chosen_layers(network, layers)
@@ -106,7 +110,7 @@ def build(
         work.look()
         work.pictures()
         work.pages()  # so that a build stopped during the renderings, which take longest, has pages
-        work.render(rendered, minutes, workers)
+        work.render(rendered, minutes, workers, check)
         work.chart(mapped, workers, limit)
         work.pages()
         return work.built()
@@ -185,23 +189,32 @@ class _Build:
 
     # --- pictures of units
 
-    def render(self, wanted: Literal["auto"] | list[str], minutes: float | int, workers: int | None) -> None:
+    def render(self, wanted: Literal["auto"] | list[str], minutes: float | int, workers: int | None, check: bool) -> None:
         """Renders pictures for the units of some layers; keeps pictures that exist already."""
         model, names = self.job.model, list(self.job.trackers)
         chosen = self._chosen(minutes, workers) if wanted == "auto" else wanted
         refused: dict[str, str] = {}
         for layer in chosen:
             with self._part(f"rendering {layer}", layer, refused):
-                render_units(model, layer, folder=self.folder / "units", workers=workers, resume=self.how.resume)
+                known = self._photographs(layer) if check else None
+                folder, resume = self.folder / "units", self.how.resume
+                render_units(model, layer, folder=folder, workers=workers, resume=resume, photographs=known)
             self._tell_rendered(names, refused)
         self._tell_rendered(names, refused)
+
+    def _photographs(self, layer: str) -> Photographs:
+        """Returns the pictures of the data set, with the scores of a layer's units on them."""
+        with Store(inside(self.folder, STORE)) as store:
+            file = store.layer(layer)["file"]
+        return known_photographs(self.job.model, self.job.source, layer, self.folder / "embeddings", file)
 
     def _tell_rendered(self, names: Sequence[str], refused: Mapping[str, str]) -> None:
         """Records in the manifest the layers whose pictures were rendered with the present weights."""
         weights, found = self.job.model.weights_sha256, {name: read_units(self.folder / "units", name) for name in names}
         same = {name: one.sprites for name, one in found.items() if one and one.settings.get("weights") == weights}
         rendered = {name: {sign: sprites.get(sign) for sign in SIGNS} for name, sprites in same.items()}
-        self.stages.tell(rendered=rendered, not_rendered=dict(refused))
+        checks = {name: one.checks for name, one in found.items() if one and name in same and one.checks}
+        self.stages.tell(rendered=rendered, not_rendered=dict(refused), checks=checks)
         self.stages.save()
 
     def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
@@ -264,7 +277,7 @@ class _Build:
 
     def pages(self) -> None:
         """Writes the site if anything that it shows has changed, and the store too if it turns out to be damaged."""
-        nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
+        nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "checks": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = _key(store=self.store_key.hash, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])
         if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():

@@ -115,6 +115,16 @@ def _is_named(value: Any) -> bool:
     )
 
 
+def _is_check(value: Any) -> bool:
+    """Checks whether a value is the check of a unit's picture: channel, sentence, whether it is flagged."""
+    return (
+        isinstance(value, list) and len(value) == 3 and _is_whole(value[0]) and _text(value[1]) and isinstance(value[2], bool)
+    )
+
+
+is_checks = _with(said=_text, units=_list(_is_check))
+"""Checks whether a value holds the checks of a layer's pictures."""
+
 FIELDS: Mapping[str, Fits] = {
     "schema": _is_whole,
     "stages": _table(_with(key=_text)),
@@ -137,6 +147,7 @@ FIELDS: Mapping[str, Fits] = {
     "chosen": _with(layers=_list(_text), said=_text),
     "rendered": _table(_with(positive=_or_none(is_sprite), negative=_or_none(is_sprite))),
     "not_rendered": _table(_text),
+    "checks": _table(is_checks),
     "maps": _table(_text),
     "not_mapped": _table(_text),
 }

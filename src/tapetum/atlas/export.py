@@ -15,6 +15,7 @@ from typing import Any
 
 from tapetum import progress
 from tapetum.atlas.about import all_notes
+from tapetum.atlas.checks import by_unit
 from tapetum.atlas.circuits import circuits_in
 from tapetum.atlas.claims import check_finished, map_in
 from tapetum.atlas.names import CAPTION, by_channel, frequent
@@ -118,7 +119,7 @@ class _SiteData:
     def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any]) -> None:
         self.source, self.store, self.manifest, self.work = source, store, manifest, Path()
         self.mapped, self.rendered = manifest.get("maps", {}), manifest.get("rendered", {})
-        self.named = manifest.get("names", {})
+        self.named, self.checks = manifest.get("names", {}), manifest.get("checks", {})
         self.layers = store.layers()
         self.pictures = store.pictures()
         self.labels = any(row["label"] is not None for row in self.pictures)
@@ -202,14 +203,20 @@ class _SiteData:
         columns["labels"] = [_label(row) for row in rows] if self.labels else None
         columns["names"] = by_channel(self.named.get(layer["name"]), layer["channels"])
         columns["named"] = self.named.get(layer["name"], {}).get("said")
+        checks = self.checks.get(layer["name"])
+        columns["checked"] = checks["said"] if checks else None
+        columns["flagged"] = [unit for unit, _, flagged in checks["units"] if flagged] if checks else []
         columns["sprites"] = sprites if any(sprites.values()) else None
         self._give(f"layer:{file}", columns, f"layers/{file}")
+        of_pictures = by_unit(checks)
         for chunk, start in enumerate(range(0, layer["channels"], UNITS)):
             stop = min(start + UNITS, layer["channels"])
             units = self.store.details(layer["first"] + start, layer["first"] + stop)
             for unit in units:  # three digits: a correlation over a few hundred pictures is no more precise
                 for side in ("neighbors", "opposite"):
                     unit[side] = [[other, channel, round(r, 3)] for other, channel, r in unit[side]]
+                if unit["channel"] in of_pictures:
+                    unit["check"] = of_pictures[unit["channel"]]
                 if (page := self.circuits.get(f"{layer['name']}:{unit['channel']}")) is not None:
                     unit["circuit"] = self._circuit(page, f"{file}-{unit['channel']}.html")
             self._give(f"units:{file}:{chunk}", units, f"units/{file}-{chunk:03d}")

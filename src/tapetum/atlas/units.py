@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tapetum.atlas.claims import is_sprite
-from tapetum.atlas.painting import Canvases, paint, seconds_each
+from tapetum.atlas.checks import Checks, check_units
+from tapetum.atlas.claims import is_checks, is_sprite
+from tapetum.atlas.painting import Canvases, Painted, paint, seconds_each
 from tapetum.atlas.sheets import Sprite, as_tiles, paper, write_sheets
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small_size
 from tapetum.engines.signed import taps
+from tapetum.families.checking import Photographs
 from tapetum.files import inside, table_in
 from tapetum.keeping.keyed import Kept, Key
 from tapetum.keeping.whole import write_whole
@@ -35,6 +37,8 @@ PRESET = "clear"
 often enough to be recognised, and after 128 steps only its contrast still grows."""
 
 SCHEMA = 1
+CHECKS = 1
+"""Version of the comparison with photographs: another one compares the pictures of an earlier build again."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class UnitSheets:
     channels  the rendered channels in order; None: all
     status    {sign: {channel: "silent" or "non_finite"}}, for tiles that show words in place of a picture
     scores    {sign: the mean of the unit's map on the finished picture, one per rendered channel}
+    checks    comparison of the positive pictures with photographs; None if that was not asked for
     settings  everything that the pictures depend on
     """
 
@@ -54,6 +59,7 @@ class UnitSheets:
     status: Mapping[Sign, Mapping[int, Made]]
     scores: Mapping[Sign, tuple[float, ...]]
     channels: tuple[int, ...] | None = None
+    checks: Checks | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -76,6 +82,7 @@ def render_units(
     seed: int = 0,
     workers: int | None = None,
     resume: bool = True,
+    photographs: Photographs | None = None,
 ) -> UnitSheets:
     """Renders all (or some) units of a layer into sheets folder/FILE-positive-000.webp, ... and an index FILE-units.json.
 
@@ -88,11 +95,14 @@ def render_units(
     tile     side in px of the tiles that show the pictures
     workers  threads; None: one per core
     resume   False: everything is rendered again
+    photographs  those with which the positive pictures are compared; None: without a comparison
     """
     place, stem = Path(folder), file_stem(layer)
     job = units_job(model, layer, channels, signs, size=size, n_steps=n_steps, preset=preset, seed=seed)
     rows = _channels(model, layer, channels)
     facts = {"schema": SCHEMA, "layer": layer, "signs": list(signs), "channels": rows, "tile": tile, **job.facts()}
+    if photographs is not None:
+        facts["checks"] = CHECKS
     key = Key(facts)
     earlier = read_units(place, layer)
     if resume and earlier is not None and earlier.key == key.hash:
@@ -112,11 +122,30 @@ def render_units(
     made = UnitSheets(
         layer, key.hash, sprites, status, scores,
         None if channels is None else tuple(rows),
+        _checks(job, layer, rows, signs, painted, photographs, kept),
         {name: value for name, value in facts.items() if name != "objectives"},
     )  # fmt: skip
     write_whole(_index(place, layer), json.dumps(asdict(made), indent=1).encode())
     kept.forget()
     return made
+
+
+def _checks(
+    job: Canvases,
+    layer: str,
+    rows: Sequence[int],
+    signs: Sequence[Sign],
+    painted: Painted,
+    photographs: Photographs | None,
+    kept: Kept,
+) -> Checks | None:
+    """Compares the positive pictures with photographs; the scan has no lowest values with which to compare negative ones."""
+    if photographs is None or "positive" not in signs:
+        return None
+    start = signs.index("positive") * len(rows)
+    mine = slice(start, start + len(rows))
+    pictures = Painted(painted.pixels[mine], painted.scores[mine], painted.status[mine])
+    return check_units(job.model, layer, rows, pictures, photographs, kept)
 
 
 def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
@@ -128,6 +157,8 @@ def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
         scores = {sign: tuple(values) for sign, values in table["scores"].items()}
         channels = None if table["channels"] is None else tuple(table["channels"])
         made = UnitSheets(**{**table, "status": status, "scores": scores, "channels": channels})
+        if made.checks is not None and not is_checks(made.checks):
+            return None
         if made.layer == layer and all(_is_whole(place, sign, one) for sign, one in made.sprites.items()):
             made.settings["weights"]
             return made

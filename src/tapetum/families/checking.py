@@ -6,8 +6,9 @@ shows what that path looks for. Its drive runs through other channels than that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from math import nan
 from typing import Any, NamedTuple
@@ -38,9 +39,119 @@ FEWEST = OWN + 19
 LAYERS = 9
 """Layers that are looked at, the nearest before the unit: in EfficientNet-Lite0 three blocks."""
 
+AT_ONCE = 16
+"""Units of a layer that share the passes over photographs of other units."""
+
 LEVEL, HALF = 0.05, 0.5
 """A picture is flagged if its share is below half of the lowest of the photographs, and p is at most .05. Honest pictures lie
 a little below photographs, which p alone would flag: their colours and contrasts are no photograph's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Photographs:
+    """Photographs that pictures are compared with.
+
+    peaks   {layer: largest value of each unit's map on each photograph, before the activation function, (n, channels)}
+    read    function that returns some of them, by their rows, as images (m, c, h, w)
+    """
+
+    peaks: Mapping[str, Tensor]
+    read: Callable[[Sequence[int]], Tensor]
+
+
+def path_checks(
+    model: VisionModel, objectives: Sequence[Objective], pixels: Tensor, source: Any, *, negative: bool, batch: Batch, seed: int
+) -> tuple[PathCheck, ...]:
+    """Returns the check of each picture (n, 3, h, w) of n objectives, which are units, with the photographs of a source."""
+    units, sign = [_unit(one) for one in objectives], -1 if negative else 1
+    if source is None:
+        raise MethodError("check compares pictures with photographs: give source=, a folder of photographs")
+    with stage("check"):
+        known = photographs(model, as_source(source), {one.layer for one in units}, sign, batch)
+        pictures, found = model.preprocessing.normalize(pixels), dict[int, PathCheck]()
+        for layer in dict.fromkeys(one.layer for one in units):
+            rows = [row for row, one in enumerate(units) if one.layer == layer]
+            channels = [units[row].channel for row in rows]
+            made = checked(model, layer, channels, pictures[rows], known, sign=sign, batch=batch, seed=seed)
+            found |= dict(zip(rows, made, strict=True))
+    return tuple(found[row] for row in range(len(units)))
+
+
+def _unit(objective: Objective) -> Unit:
+    """Returns the unit that an objective drives; refuses other objectives."""
+    needs = [need.unit if isinstance(need, PreActivation) else need for need in objective.needs]
+    if len(needs) != 1 or not isinstance(needs[0], Unit):
+        raise MethodError(f"check is for pictures of single units, such as layer:5, and not for {objective}")
+    return needs[0]
+
+
+def photographs(model: VisionModel, source: Source, layers: Collection[str], sign: int, batch: Batch) -> Photographs:
+    """Returns the readable pictures of a source, with the largest values of the units of some layers; sign -1: the least."""
+    names, everything = sorted(layers), range(len(source.ids))
+
+    def some(rows: Sequence[int]) -> tuple[list[int], list[Tensor]]:
+        images, readable, _ = read_images(source, rows, model.preprocessing)
+        if not readable:
+            return [], []
+        with torch.no_grad(), capture_signed(model, names) as acts:
+            model(images.to(model.device, model.dtype))
+        return readable, [(sign * acts[layer]).flatten(2).amax(2).cpu() for layer in names]
+
+    found = in_chunks(everything, batch_size(model, batch, n=len(everything)), some, "photographs")
+    parts = [part for part in found if part[0]]
+    samples = [sample for readable, _ in parts for sample in readable]
+    if len(samples) < FEWEST:
+        raise ImageError(f"{source.name} has {len(samples)} pictures: a check needs {FEWEST}, and says more with hundreds")
+    peaks = {layer: torch.cat([tables[i] for _, tables in parts]) for i, layer in enumerate(names)}
+    return Photographs(peaks, reader(model, source, samples))
+
+
+def reader(model: VisionModel, source: Source, samples: Sequence[int]) -> Callable[[Sequence[int]], Tensor]:
+    """Returns the function that reads rows of a list of a source's samples as images (m, c, h, w)."""
+
+    def read(rows: Sequence[int]) -> Tensor:
+        images, readable, refused = read_images(source, [samples[row] for row in rows], model.preprocessing)
+        if len(readable) < len(rows):
+            raise ImageError(f"{source.name} has changed: {next(iter(refused.values()))}")
+        return images
+
+    return read
+
+
+# --- the share of a picture
+
+
+def checked(
+    model: VisionModel,
+    layer: str,
+    channels: Sequence[int],
+    pictures: Tensor,
+    known: Photographs,
+    *,
+    sign: int = 1,
+    batch: Batch = "auto",
+    seed: int = 0,
+) -> list[PathCheck]:
+    """Returns the checks of model-ready pictures (n, c, h, w) of n channels of a layer."""
+    peaks = known.peaks[layer]
+    if len(peaks) < FEWEST:
+        raise ImageError(f"there are {len(peaks)} photographs: a check needs {FEWEST}, and says more with hundreds")
+    layers, pool = layers_before(model, layer), pool_of(peaks, seed)
+
+    def some(rows: Sequence[int]) -> list[PathCheck]:
+        mine = [channels[row] for row in rows]
+        usual = drives(model, known.read(pool), layer, mine, layers, sign, batch)
+        made: list[PathCheck] = []
+        for i, row in enumerate(rows):
+            own, others = drivers(peaks, channels[row], pool)
+            places = [pool.index(one) for one in others]
+            images, picture = known.read(own), pictures[[row]]
+            mean, alone = (drives(model, one, layer, [channels[row]], layers, sign, batch) for one in (images, picture))
+            joined = {one: torch.cat([mean[one][:, 0], usual[one][places, i], alone[one][:, 0]]) for one in layers}
+            made.append(_judged(f"{layer}:{channels[row]}", Drives(joined), len(own)))
+        return made
+
+    return [one for part in in_chunks(range(len(channels)), AT_ONCE, some, "units") for one in part]
 
 
 class Drives(NamedTuple):
@@ -60,68 +171,19 @@ class Drives(NamedTuple):
         return torch.minimum(parts, usual[usual.isfinite().all(1)].mean(0)).sum(1)
 
 
-def path_checks(
-    model: VisionModel, objectives: Sequence[Objective], pixels: Tensor, source: Any, *, negative: bool, batch: Batch, seed: int
-) -> tuple[PathCheck, ...]:
-    """Returns the check of each picture (n, 3, h, w) of n objectives, which are units, with the photographs of a source."""
-    units, sign = [_unit(one) for one in objectives], -1 if negative else 1
-    if source is None:
-        raise MethodError("check compares pictures with photographs: give source=, a folder of photographs")
-    with stage("check"):
-        images, peaks = _photographs(model, as_source(source), {one.layer for one in units}, sign, batch)
-        pictures = model.preprocessing.normalize(pixels).to(images)
-        return tuple(
-            _checked(model, unit, picture, images, peaks[unit.layer], sign, batch, seed)
-            for unit, picture in zip(units, pictures.split(1), strict=True)
-        )
-
-
-def _unit(objective: Objective) -> Unit:
-    """Returns the unit that an objective drives; refuses other objectives."""
-    needs = [need.unit if isinstance(need, PreActivation) else need for need in objective.needs]
-    if len(needs) != 1 or not isinstance(needs[0], Unit):
-        raise MethodError(f"check is for pictures of single units, such as layer:5, and not for {objective}")
-    return needs[0]
-
-
-def _photographs(
-    model: VisionModel, source: Source, layers: set[str], sign: int, batch: Batch
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Returns the source's pictures as images (n, c, h, w), and {layer: largest value (n, channels) over the map}."""
-    images, _, _ = read_images(source, range(len(source.ids)), model.preprocessing)
-    if len(images) < FEWEST:
-        raise ImageError(f"{source.name} has {len(images)} pictures: a check needs {FEWEST}, and says more with hundreds")
-    images = images.to(model.device, model.dtype)
-
-    def some(rows: Sequence[int]) -> dict[str, Tensor]:
-        with torch.no_grad(), capture_signed(model, sorted(layers)) as acts:
-            model(images[rows[0] : rows[-1] + 1])
-        return {layer: (sign * acts[layer]).flatten(2).amax(2) for layer in layers}
-
-    parts = list(in_chunks(range(len(images)), batch_size(model, batch, n=len(images)), some, "photographs"))
-    return images, {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
-
-
-def _checked(
-    model: VisionModel, unit: Unit, picture: Tensor, images: Tensor, peaks: Tensor, sign: int, batch: Batch, seed: int
-) -> PathCheck:
-    """Returns the check of one picture (1, c, h, w)."""
-    layers = layers_before(model, unit.layer)
-    own, others = drivers(peaks, unit.channel, seed)
-    photographs = drives(model, images[own + others], unit, layers, sign, batch)
-    alone = drives(model, picture, unit, layers, sign, batch)
-    both = Drives({layer: torch.cat([photographs.of[layer], alone.of[layer]]) for layer in layers})
-    tables = {layer: both.shares(layer, torch.arange(len(own)))[len(own) :] for layer in layers}
-    known = {layer: table for layer, table in tables.items() if bool(table.isfinite().all())}
-    if not known:
-        return PathCheck(str(unit), layers[-1], nan, nan, nan, nan, False)
-    ratios = torch.stack([against_the_rest(table) for table in known.values()])
+def _judged(unit: str, both: Drives, n_own: int) -> PathCheck:
+    """Returns the check of a picture, the last image; the first `n_own` are the unit's photographs, then come the others."""
+    tables = {layer: both.shares(layer, torch.arange(n_own))[n_own:] for layer in both.of}
+    seen = {layer: table for layer, table in tables.items() if bool(table.isfinite().all())}
+    if not seen:
+        return PathCheck(unit, list(tables)[-1], nan, nan, nan, nan, False)
+    ratios = torch.stack([against_the_rest(table) for table in seen.values()])
     lowest = ratios.amin(0)
-    layer = list(known)[int(ratios[:, -1].argmin())]
-    share, usual = float(known[layer][-1]), known[layer][:-1]
+    layer = list(seen)[int(ratios[:, -1].argmin())]
+    share, usual = float(seen[layer][-1]), seen[layer][:-1]
     p = float((lowest <= lowest[-1]).double().mean())
     flagged = p <= LEVEL and float(lowest[-1]) < HALF
-    return PathCheck(str(unit), layer, share, float(usual.min()), float(usual.max()), p, flagged)
+    return PathCheck(unit, layer, share, float(usual.min()), float(usual.max()), p, flagged)
 
 
 def against_the_rest(values: Tensor) -> Tensor:
@@ -131,17 +193,21 @@ def against_the_rest(values: Tensor) -> Tensor:
     return values / lowest.clamp(min=torch.finfo(values.dtype).tiny)
 
 
-def drivers(peaks: Tensor, channel: int, seed: int) -> tuple[list[int], list[int]]:
-    """Returns the photographs that drive a channel most, and those that drive other channels most, by the table (n, channels).
+def pool_of(peaks: Tensor, seed: int) -> list[int]:
+    """Returns the photographs from which those that drive other units are taken, for all units of a layer.
 
-    The others are the best photographs of channels in random order, then their second best, and so on.
+    They are the best photographs of its channels in random order, then their second best, and so on.
     """
     best = peaks.topk(min(OWN, len(peaks)), 0).indices.cpu()
-    own = best[:, channel].tolist()
     order = torch.randperm(best.shape[1], generator=torch.Generator().manual_seed(seed))
     rest = torch.randperm(len(peaks), generator=torch.Generator().manual_seed(seed)).tolist()
-    found = dict.fromkeys([*best[:, order[order != channel]].flatten().tolist(), *rest])
-    return own, [row for row in found if row not in own][:OTHERS]
+    return list(dict.fromkeys([*best[:, order].flatten().tolist(), *rest]))[: OWN + OTHERS]
+
+
+def drivers(peaks: Tensor, channel: int, pool: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Returns the photographs that drive a channel most, and those of the pool that are none of these."""
+    own = peaks[:, channel].topk(min(OWN, len(peaks))).indices.tolist()
+    return own, [row for row in pool if row not in own][:OTHERS]
 
 
 def layers_before(model: VisionModel, layer: str) -> list[str]:
@@ -163,26 +229,44 @@ def layers_before(model: VisionModel, layer: str) -> list[str]:
     raise MethodError(f"no layer of {model.name} before {layer} has channels to compare: check a unit of a deeper layer")
 
 
-def drives(model: VisionModel, images: Tensor, unit: Unit, layers: Sequence[str], sign: int, batch: Batch) -> Drives:
-    """Returns what the channels of layers contribute to a unit at the place where it is largest, before its ReLU."""
+def drives(
+    model: VisionModel,
+    images: Tensor,
+    layer: str,
+    channels: Sequence[int],
+    layers: Sequence[str],
+    sign: int = 1,
+    batch: Batch = "auto",
+) -> dict[str, Tensor]:
+    """Returns what the channels of earlier layers contribute to units of a layer, {earlier layer: (n, units, c)}.
+
+    Each image counts where it drives the unit most, before the unit's activation function.
+    """
 
     def some(rows: Sequence[int]) -> dict[str, Tensor]:
-        return _drives(model, images[rows[0] : rows[-1] + 1], unit, layers, sign)
+        return _drives(model, images[rows[0] : rows[-1] + 1].to(model.device, model.dtype), layer, channels, layers, sign)
 
     parts = list(in_chunks(range(len(images)), batch_size(model, batch, gradients=True), some))
-    return Drives({layer: torch.cat([part[layer] for part in parts]) for layer in layers})
+    return {one: torch.cat([part[one] for part in parts]) for one in layers}
 
 
-def _drives(model: VisionModel, images: Tensor, unit: Unit, layers: Sequence[str], sign: int) -> dict[str, Tensor]:
+def _drives(
+    model: VisionModel, images: Tensor, layer: str, channels: Sequence[int], layers: Sequence[str], sign: int
+) -> dict[str, Tensor]:
     acts: dict[str, Tensor] = {}
     with torch.enable_grad(), ExitStack() as blocks:
-        blocks.enter_context(edit(model, {layer: partial(_cut, acts, layer, layer == layers[0]) for layer in layers}))
-        ends = blocks.enter_context(capture_signed(model, [unit.layer]))  # the innermost: it ends the pass
+        blocks.enter_context(edit(model, {one: partial(_cut, acts, one, one == layers[0]) for one in layers}))
+        ends = blocks.enter_context(capture_signed(model, [layer]))  # the innermost: it ends the pass
         model(images)
-        values = sign * ends[unit.layer][:, unit.channel].flatten(1)
-        slopes = torch.autograd.grad(values.amax(1).sum(), [acts[layer] for layer in layers], allow_unused=True)
-    pairs = zip(layers, slopes, strict=True)  # no slope: the unit does not depend on that layer
-    return {layer: (acts[layer].detach() * (0 if slope is None else slope)).flatten(2).sum(2) for layer, slope in pairs}
+        peaks = (sign * ends[layer][:, list(channels)]).flatten(2).amax(2).sum(0)
+        starts = [acts[one] for one in layers]
+        slopes = [torch.autograd.grad(peak, starts, retain_graph=True, allow_unused=True) for peak in peaks]
+    return {one: torch.stack([_parts(acts[one], row[i]) for row in slopes], 1) for i, one in enumerate(layers)}
+
+
+def _parts(activation: Tensor, slope: Tensor | None) -> Tensor:
+    """Returns the sums over places (n, c) of activation times slope; no slope: the unit does not depend on that layer."""
+    return (activation.detach() * (0 if slope is None else slope)).flatten(2).sum(2).cpu()
 
 
 def _cut(acts: dict[str, Tensor], layer: str, first: bool, activation: Tensor) -> Tensor:

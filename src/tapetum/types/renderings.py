@@ -39,16 +39,21 @@ class PathCheck:
     p_value: float
     flagged: bool
 
-    def __str__(self) -> str:
+    @property
+    def said(self) -> str:
+        """The check in a sentence, without the unit."""
         if isnan(self.share):
-            return f"{self.unit}: no channel before it drives it, so its picture cannot be compared with photographs"
+            return "no channel before the unit drives it, so its picture cannot be compared with photographs"
         seen = f"{self.share:.0%} of its drive in common, photographs of other units {self.lowest:.0%} to {self.highest:.0%}"
         if self.flagged:
             return (
-                f"{self.unit}: the picture and the photographs that drive the unit use different channels of {self.layer} "
+                f"the picture and the photographs that drive the unit use different channels of {self.layer} "
                 f"({seen}): do not read it as what the unit looks for"
             )
-        return f"{self.unit}: seen like photographs at {self.layer} ({seen})"
+        return f"the picture drives the unit like photographs do, at {self.layer} ({seen})"
+
+    def __str__(self) -> str:
+        return f"{self.unit}: {self.said}"
 
 
 @dataclass(frozen=True, eq=False)
