@@ -82,6 +82,23 @@ def test_nodes_of_a_convolution_are_read_after_its_batch_norm() -> None:
     assert [group.kind for group in groups] == ["channel", "channel"]
 
 
+class NormAct(nn.BatchNorm2d):
+    """As in timm: a normalisation with its activation function, and modules between them that do nothing."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.act(self.drop(super().forward(images)))
+
+
+def test_a_channel_is_called_after_the_module_that_computes_it_and_not_after_one_that_passes_it_on() -> None:
+    parts = nn.Sequential(nn.Conv2d(3, 4, 3), NormAct(4), nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2), nn.Identity(), nn.ReLU())
+    net = nn.Sequential(parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert [group.layer for group in _groups(tp.wrap(net.eval(), size=8, mean=0, std=1))] == ["0.1", "0.3"]
+
+
 @pytest.mark.parametrize("name", ["vit_token", "vit_mean"])
 def test_heads_and_mlps_of_a_transformer_are_nodes(name: str) -> None:
     kinds = [group.kind for group in _groups(shared(name))]

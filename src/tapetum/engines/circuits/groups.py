@@ -146,8 +146,19 @@ def _planned(model: VisionModel) -> Plan:
     inside = [(name, part) for name, part in model.replica.named_modules() if name]
     with torch.no_grad(), hooked(inside, finder.running.append, end), finder:
         model(model.blank())
-    groups = [replace(one, layer=names.get(one.step, one.layer) or f"{one.kind} {i}") for i, one in enumerate(finder.found())]
+    found = finder.found()
+    layers = [_layer_of(one, names, [other.layer for other in found]) for one in found]
+    groups = [replace(one, layer=layer or f"{one.kind} {i}") for i, (one, layer) in enumerate(zip(found, layers, strict=True))]
     return Plan(tuple(groups), made)
+
+
+def _layer_of(group: NodeGroup, names: dict[int, str], own: Sequence[str]) -> str:
+    """Returns the innermost module whose output an operation's result is; or the one that computes it, if modules inside that
+    one only pass it on, as a normalisation with a built-in activation function hands it to an empty dropout.
+    """
+    name = names.get(group.step, group.layer)
+    passed_on = name.startswith(f"{group.layer}.") and own.count(group.layer) == 1 and group.layer not in names.values()
+    return group.layer if passed_on else name
 
 
 @dataclass(eq=False)

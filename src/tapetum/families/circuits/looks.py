@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.engines.render.objectives import Objective, channel
+from tapetum.engines.signed import taps
 from tapetum.families.circuits.subject import Node, Subject
 from tapetum.families.spectra import box_around, crop_side
 from tapetum.families.visualizations import visualize
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import stage
-from tapetum.types import MethodError, Unit
+from tapetum.types import MethodError
 from tapetum.types.circuits import CircuitExample, CircuitLooks
 
 EXAMPLES = 4
@@ -122,13 +124,19 @@ def _drawn(model: VisionModel, nodes: Sequence[Node], side: int | None, seed: in
     able = [] if side is None else [i for i, node in enumerate(nodes) if _can_be_drawn(model, node)]
     if side is None or not able:
         return (), torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
-    units = [Unit(nodes[i].group.layer, nodes[i].index) for i in able]
+    wanted = [_objective(model, nodes[i]) for i in able]
     with stage("pictures"):
-        made = visualize(model, units, size=side, n_steps=STEPS, seed=seed)
+        made = visualize(model, wanted, size=side, n_steps=STEPS, seed=seed)
     good = [row for row, status in enumerate(made.status) if status == "ok"]
     if len(good) < len(able):
         note(f"{len(able) - len(good)} of {len(able)} channels have no picture: from noise, no gradient reaches them")
     return tuple(able[row] for row in good), _levels(made.pixels[good])
+
+
+def _objective(model: VisionModel, node: Node) -> Objective:
+    """Returns the objective that raises a channel before its activation function, where the node is read."""
+    layer = node.group.layer
+    return channel(layer, node.index, taps(model, [layer])[layer] == "pre-activation")
 
 
 def _levels(pixels: Tensor) -> Tensor:
