@@ -152,7 +152,7 @@ def _independence(subject: Subject, running: Running, edges: Sequence[Edge], see
     others = [abs(float(a[torch.randperm(len(a), generator=generator)] @ b)) for _ in range(SHUFFLES)]
     p = (1 + sum(one >= own * (1 - 1e-9) for one in others)) / (1 + SHUFFLES)
     rho = float(a @ b / (a.norm() * b.norm())) if float(b.norm()) else 0.0
-    words = f"without the circuit's edges the score still follows the network's with rank correlation {rho:.2f}"
+    words = f"the score without the circuit's edges has a rank correlation of {rho:.2f} with the network's"
     return CircuitTest("independence", p, p > LEVEL, words)
 
 

@@ -46,7 +46,8 @@ def subnetwork(
     entries without a kernel are ignored. A mask of the weights' own shape sets single weights to 0. The copy is a model like
     any other: every method runs on it.
 
-    Refused: a mask of another shape, or with values between False and True; one of a single run of a module that runs several times.
+    Refused: a mask of another shape, or with other values than True and False; one of a single run of a module that runs
+    several times.
 
     Args:
         masks: {layer: mask}, True is kept; layers with a map (or vectors, for channels) by their names.
@@ -126,7 +127,7 @@ def _set_channels(model: VisionModel, twin: VisionModel, layer: str, mask: Tenso
     end = last_of(model, layer)
     site, where = model.survey.site(end), model.survey.map_of(end)
     if site.run is not None:
-        raise LayerError(f"{layer} is one run of {site.module}, which runs several times: a mask would change all of its runs")
+        raise LayerError(f"{layer} is one run of a module that runs several times: a mask of {site.module} would change them all")
     values = torch.zeros(len(mask)) if images is None else means_of(model, images, end).cpu()
     setter = Setter(mask, values, 1 if where.layout == "nchw" else -1, site.output)
     twin.module.get_submodule(site.module).register_forward_hook(setter)
