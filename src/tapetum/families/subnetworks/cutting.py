@@ -127,7 +127,7 @@ def _set_channels(model: VisionModel, twin: VisionModel, layer: str, mask: Tenso
     end = last_of(model, layer)
     site, where = model.survey.site(end), model.survey.map_of(end)
     if site.run is not None:
-        raise LayerError(f"{layer} is one run of a module that runs several times: a mask of {site.module} would change them all")
+        raise LayerError(f"{layer} is one run of a module that runs several times: a mask is for all runs of {site.module}")
     values = torch.zeros(len(mask)) if images is None else means_of(model, images, end).cpu()
     setter = Setter(mask, values, 1 if where.layout == "nchw" else -1, site.output)
     twin.module.get_submodule(site.module).register_forward_hook(setter)
