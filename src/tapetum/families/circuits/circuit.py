@@ -85,8 +85,8 @@ def circuit(
         others = None if reference is None else network.as_images(reference)
         if ablation != "zero" and others is None:
             raise MethodError(
-                f"ablation={ablation!r} replaces a node by what it is on other images: give some, reference= (of the images "
-                "themselves, a mean takes away nothing on average)"
+                f"ablation={ablation!r} replaces a node by its output on other images: give these, reference= (with the images "
+                "themselves, a mean would take nothing away on average)"
             )
         score = as_score(network, ready, target)
         groups = _groups_before(network, score, layers)
@@ -118,7 +118,7 @@ def _groups_before(model: VisionModel, score: ModelScore, layers: str | Sequence
     if not units:
         return list(groups)
     if len(units) > 1:
-        raise MethodError(f"a circuit is of one unit at a time, not of units of {', '.join(sorted(units))}")
+        raise MethodError(f"a circuit is of units of one layer, not of units of {', '.join(sorted(units))}")
     end = found.step_of(model, units.pop())
     before = [group for group in groups if group.step < end]
     if not before:
