@@ -85,7 +85,7 @@ def circuit(
         others = None if reference is None else network.as_images(reference)
         if ablation != "zero" and others is None:
             raise MethodError(
-                f"ablation={ablation!r} replaces a node by its output on other images: give these, reference= (with the images "
+                f"ablation={ablation!r} replaces a node by its output on other images: give some, reference= (with the images "
                 "themselves, a mean would take nothing away on average)"
             )
         score = as_score(network, ready, target)

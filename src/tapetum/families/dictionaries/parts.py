@@ -27,7 +27,7 @@ def kmeans(rows: Tensor, n: int, generator: Generator) -> Dictionary:
     A direction leads from the mean of all rows to a centre.
     """
     if n < 2:
-        raise MethodError("one cluster is the mean of all rows, which has no direction: give n=2 or more")
+        raise MethodError("one cluster is the mean of all rows, which has no direction: give n from 2 up")
     mean = rows.mean(0)
     x = rows - mean
     centres = _begin(x, n, generator)

@@ -59,7 +59,7 @@ def subnetwork(
     """
     checked_choice(fill, ("zero", "mean"), "fill")
     if (fill == "mean") != (images is not None):
-        raise MethodError('fill="mean" needs images=, over which the means are taken, and "zero" takes none')
+        raise MethodError('fill="mean" takes images=, over which the means are taken, and "zero" takes none')
     with border(model, images, "images" if images is not None else "model") as (network, ready):
         if not masks:
             raise MethodError("no masks were given: {layer: mask}")
