@@ -51,7 +51,7 @@ tp.show(data)
 # %% [markdown]
 # The last layer with a map has 64 channels. We take the mean activation of each channel on each ground.
 #
-# **Predict.** 64 channels, six things to know: will each channel be for one ground, about ten channels a ground?
+# **Predict.** There are 64 channels and six grounds. Will each channel be for one ground, about ten channels for each?
 #
 # <details><summary>Answer</summary>
 #
@@ -101,8 +101,8 @@ here.see(float(largest.max()) < 0.7, "no ground is the direction of one channel"
 # ## A dictionary
 #
 # If channels do not mean one thing each, perhaps *directions* in the space of the channels do. Every place of a map is a point
-# with 64 coordinates. k-means looks for eight centres such that every point is near one: put each point to its nearest centre,
-# move each centre to the mean of its points, and again.
+# with 64 coordinates. k-means looks for eight centres such that every point is near one: assign each point to its nearest
+# centre, move each centre to the mean of its points, and repeat.
 #
 # How good is it? R² is the share of the variance that is kept when every point is replaced by its centre, on pictures that the
 # centres were not fitted on.
@@ -174,14 +174,14 @@ here.see(
 #
 # * *shuffled channels*: deal the values of each channel out anew over the places. Every channel is what it was, but no two go
 #   together, so there is nothing to find together. Then fit again.
-# * *frozen directions*: eight directions by lot, as long as our centres, that were fitted on nothing.
+# * *frozen directions*: eight random directions, as long as our centres, that were not fitted on anything.
 #
 # **Predict.** What is R² now, in both cases?
 #
 # <details><summary>Answer</summary>
 #
-# Of shuffled channels a little above 0: whoever looks for groups finds some, even where there are none. Frozen centres are
-# about as good as the mean alone, which has an R² of 0, or worse.
+# For shuffled channels it is a little above 0: whoever looks for groups finds some, even where there are none. Frozen centres
+# are about as good as the mean alone, which has an R² of 0, or worse.
 #
 # </details>
 
@@ -212,8 +212,8 @@ here.see(found.verdict == "better than random directions", "so the verdict is: b
 # Now a network that computes noise: its channels depend on the picture, but have nothing to do with each other or with
 # anything in it.
 #
-# **Predict.** Its concepts have best pictures, too, six each, with bright places. The grounds are six. In the best of the eight
-# rows, how many pictures will be of one ground?
+# **Predict.** Its concepts have best pictures, too, six each, with bright places. There are six grounds. In the most uniform of
+# the eight rows, how many pictures will be of one ground?
 #
 # <details><summary>Answer</summary>
 #
@@ -264,7 +264,7 @@ tp.show(noise)
 #
 # <details><summary>Answer</summary>
 #
-# Nearly every concept shows six times the same ground, and the verdict is "better than random directions". It is right:
+# Nearly every concept shows the same ground six times, and the verdict is "better than random directions". It is right:
 # in this layer channels go together, because pictures of grass are alike, whoever looks. The verdict speaks of a layer's
 # activations, not of learning. What a network has learned, you see beside the same network with random weights.
 #
@@ -401,7 +401,7 @@ tp.show(tested)
 
 # %% [markdown]
 # *Unknown to this layer* is a verdict of its own: pictures that were left out could not be told from the random ones, so there
-# is no such concept on which anything could depend.
+# is no such concept in this layer on which anything could depend.
 #
 # ## A name is a claim, too
 #
@@ -491,7 +491,7 @@ tp.show(mine)
 # * *"R² is .79, so the concepts are real."* Ask what the same method reaches on shuffled channels.
 # * *"The TCAV score is 1.0."* Where the slope is the same for all pictures, half of all random directions have a score of 1.
 # * *"p is tiny, so the name is right."* Small p excludes luck. It does not exclude what goes with the name.
-# * *"No better than random, so there are no concepts."* None that *this* method finds with *this* many pictures.
+# * *"No better than random, so there are no concepts."* There are none that *this* method finds with *this* many pictures.
 #
 # ## Formulas
 #

@@ -84,12 +84,13 @@ tp.show(found)
 
 # %% [markdown]
 # Red excites, blue inhibits. A solid line is an edge that taking it away confirms: its effect has the sign that the measure
-# says, for nearly all draws of the pictures, and is larger than that of 19 random units.
+# says, its 95 % interval over the pictures leaves out zero, and it is larger than those of 19 random units. In this small
+# network only a few other units are left to compare with, so faint edges pass easily, too.
 #
 # ## Hold everything between
 #
-# Now a chain: a unit excites a second one, that a third one, and that the class. Does the first one have an edge to the class?
-# It matters for it. But only through the others.
+# Now a chain: a unit excites a second one, the second a third one, and the third the class. Does the first one have an edge to
+# the class? It matters for the class, but only through the others.
 #
 # **Predict.** We measure every edge in two ways: along *all* paths, and directly, with every unit between held as it is.
 # Which edge does the chain get that nobody would draw?
@@ -123,7 +124,7 @@ tp.show(direct)
 
 # %% [markdown]
 # That weight is *negative*, and yet the first unit excites the second one: the batch-norm behind it has a negative factor. Two
-# minuses make a plus. Who reads weights alone reads the wrong sign, so an edge here includes the batch-norm.
+# minuses make a plus. Whoever reads the weights alone reads the wrong sign, so an edge here includes the batch-norm.
 #
 # ## Past a layer
 #
@@ -163,8 +164,9 @@ tp.show(
 #
 # A list of strong edges is not yet a circuit. The claim is: *these edges make the score*. So run them alone. Every unit hears
 # its parents in the circuit; of all others it hears nothing (or their mean, or what they are on another picture). Then ask
-# three questions. *Equivalence*: does it score as the network does? *Independence*: does what is left of the network still
-# know the answer? *Minimality*: is every edge needed?
+# three questions. *Equivalence*: does it score as the network does? *Independence*: does what is left of the network still know
+# the answer? *Minimality*: is every edge needed? Each is a test at level .05. It "holds" where the test finds no fault, and on
+# twelve pictures a test finds only large faults.
 #
 # **Predict.** The four planted edges: do they keep all of the score?
 #
@@ -226,8 +228,10 @@ tp.show(real)
 # * *"The largest weights are the circuit."* A large weight from a silent unit does nothing.
 # * *"The unit matters, so it has an edge to the answer."* It may matter through others. An edge is what is left when they are
 #   held.
-# * *"Each edge is confirmed, so the circuit is right."* Each may be real and all together a tenth of the score.
+# * *"Each edge is confirmed, so the circuit is right."* Each may be real, and all together may make a tenth of the score.
 # * *"It keeps 100 % of the score, so it is the circuit."* So does the whole network. Ask for minimality, too.
+# * *"It holds all three tests, so it is right."* They found no fault on these few pictures. Ask again with more, and other
+#   ones.
 # * *"Setting a unit to zero removes it."* For some units zero is a strong signal. Compare with the mean, and with other
 #   pictures.
 #

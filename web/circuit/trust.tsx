@@ -8,8 +8,6 @@ const QUESTIONS: Record<string, string> = {
   minimality: "Is every edge needed?",
 };
 
-/** Images from which a sign test can give p < .05: 2 / 2^6. */
-
 export function Trust() {
   const confirmed = circuit.edges.filter((edge) => edge.confirmed).length;
   return (

@@ -89,9 +89,8 @@ def _plan(network: VisionModel, files: Sequence[str], target: str | None, keywor
     passes += DRAWN * STEPS * edges * share
     tested = "; then the tests, and what the strongest edges keep of the score" if keywords["test"] else ""
     pictures = f"; then a picture of every channel, {side} px" if side is not None else ""
-    what = (
-        f"circuit of {target or 'the answer'} on {len(files)} images: up to {edges} edges by {keywords['measure']}, each judged"
-    )
+    some = "one image" if len(files) == 1 else f"{len(files)} images"
+    what = f"circuit of {target or 'the answer'} on {some}: up to {edges} edges by {keywords['measure']}, each judged"
     return f"{what} by taking it away{tested}{pictures}; about {_duration(one * passes)}"
 
 

@@ -30,7 +30,7 @@ def find_concepts(
         with bar("concepts") as watcher, watching(watcher):
             found = concepts(network, source, layer, out=kept, **keywords)
     except (KeyboardInterrupt, Cancelled):
-        fail(f"stopped; {'the same command goes on' if kept else 'with --kept FOLDER a stopped run goes on there'}")
+        fail(f"stopped; {'the same command goes on' if kept else 'with --kept FOLDER a stopped run could go on'}")
         raise SystemExit(STOPPED) from None
     parameters = {**keywords, "data": data, "layer": found.layer}
     facts = {**of_model(network), "method": "concepts", "parameters": parameters, "started": started}

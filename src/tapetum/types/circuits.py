@@ -56,11 +56,13 @@ class CircuitEdge:
     """One edge of a circuit, from the node `source` to the node `target` (indices of `Circuit.nodes`).
 
     weight      effect of the source on the target, in the target's units; positive: excites, negative: inhibits
-    importance  weight x how much the score listens to the target, in units of the score
+    importance  weight x how much the score changes per unit of the target, in units of the score; for measures by weights the
+                share of all weights into the target, times the target's own importance
     patched     the same effect by activation patching: the target's value minus its value without the source
     interval    95 % interval of `patched` over the images
-    chance      largest |patched| of random nodes that have a path to the target
-    confirmed   whether `patched` has the sign of `weight`, its interval leaves 0 out, and it is larger than `chance`
+    chance      largest |patched| of 19 random nodes that have a path to the target, or of all others where there are fewer
+    confirmed   whether `patched` has the sign of `weight`, its interval leaves 0 out, and |patched| is larger than `chance`:
+                of random nodes at most 1 in 20 is so, or 1 in k + 1 beside k others
     stability   share of draws of the images in which the edge is among the strongest into its target; NaN for one image
     """
 
@@ -98,7 +100,8 @@ class CircuitCurve(Result):
 class CircuitTest:
     """One of three tests of a circuit: its p-value, whether the circuit passes it at level .05, and what was seen.
 
-    `passed` is None where there are too few images, or too few other edges, for the test to fail.
+    `passed` is None where there are too few images, or too few other edges, for the test to fail. True says that no fault was
+    found, which on few images is weak evidence.
 
     equivalence   the circuit scores as the network does; p of the sign test, small where it does not
     independence  what the circuit leaves out says nothing of the score; p of the permutation test, small where it does
@@ -123,7 +126,7 @@ class CircuitExample:
 
     node   number of the node in `Circuit.nodes`
     image  number of the image
-    value  the channel's value at the place `window`; for a head or an MLP the root mean square of its output
+    value  the channel's largest value on the image; for a head or an MLP the root mean square of its output
     window (top, left, bottom, right) in px of the image, ends excluded: the part of the image that is shown
     """
 
@@ -138,8 +141,8 @@ class CircuitExample:
 class CircuitLooks:
     """What the nodes of a circuit look like: how they answer the images, where, and what they want to see.
 
-    activations  (nodes, n) on each image: a channel's mean over places, the root mean square of a head's or an MLP's output,
-                 the score
+    activations  (nodes, n) number of each node on each image: a channel's mean over places, the root mean square of a head's or
+                 an MLP's output, and in the last row the score
     examples     up to four per node, the largest first
     crops        (examples, 3, h, w) pixels of the windows, all of one size, from 0 to 255
     drawn        numbers of the nodes with a feature visualisation

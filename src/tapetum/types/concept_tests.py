@@ -15,7 +15,7 @@ from tapetum.types.text import table
 
 Dependence: TypeAlias = Literal["raises", "lowers", "none", "unknown"]
 """raises, lowers  the concept does this to the score, more than vectors from shuffled pictures do
-none             no more than such vectors do
+none             it does no more than such vectors do, and the layer knows it
 unknown          the layer does not tell the concept's pictures from the random ones"""
 
 DEPENDENCE: dict[Dependence, str] = {
@@ -34,13 +34,14 @@ class Tcav(Result):
     sensitivity    (k, m) change of the score of each image when every place moves along the vector, to first order, in units of
                    the score; the vector of kind "mean" is as long as the concept's pictures lie from the random ones
     score          (k,) TCAV score in [0, 1]: share of images whose sensitivity is positive
-    accuracy       (k,) in [0, 1], how often a left-out picture is nearer to its own set's mean: is it known?
+    accuracy       (k,) in [0, 1], how often a left-out picture is nearer to its own set's mean: does the layer know it?
     p_effect       (k,) p-value of the mean sensitivity, two-sided; p_known: of the accuracy, one-sided
     p              (k,) the larger of the two, corrected for all concepts (Holm)
     null_effect    (k, 2) the middle 95 % of the mean sensitivity for shuffled pictures; null_score: of the TCAV score
     null_accuracy  (k,) the accuracy that 5 % of the shuffled labellings reach
     counts         (k,) pictures of each concept, `others` random pictures; `runs` (k,) labellings
-    exact          (k,) whether those are all labellings there are
+    exact          (k,) whether those are all labellings that there are
+    level          rate of false alarms, over all concepts together;  vector: its kind, "mean" or "lda"
     """
 
     layer: str
@@ -128,7 +129,8 @@ class Craft(Result):
                   speaks against the target
     p             (k,) share of shuffled directions whose effect is as large, of either sign, corrected for k concepts (Holm)
     null_effect   (q,) effects of directions that were found when the channels had been shuffled over the pictures
-    explained     share of the variance of activations on left-out pictures that directions found on the others explain
+    explained     share of the variance of activations on half of the pictures that directions found on the other half explain;
+                  at most 1, below 0 where the mean alone would be nearer
     null_explained  (r,) the same for directions of shuffled channels
     crops         (k, e, 3, s, s) in [0, 1], the crops with the largest share of each concept; `crop_names`: of which pictures
     maps          (m, k, h, w) shares of the concepts at every place of the first pictures, `photographs` (m, 3, H, W)

@@ -20,7 +20,7 @@ DictionaryMethod: TypeAlias = Literal["nmf", "pca", "ica", "kmeans", "sae", "mat
 """How directions are found: by factorisation, by clustering, by a sparse autoencoder; or the channels themselves."""
 
 Code: TypeAlias = Literal["linear", "nonnegative", "nearest", "sparse"]
-"""How a dictionary turns an activation into one number a concept."""
+"""How a dictionary turns an activation into one number per concept."""
 
 Estimate: TypeAlias = tuple[float, float, float]
 """A number, and the low and high end of its interval of 95 %."""
@@ -61,9 +61,9 @@ class DictionaryNumbers:
     """Numbers of a dictionary, each with an interval of 95 %, on pictures that it was not fitted on.
 
     r2         share of the variance over places that is rebuilt; negative for a dictionary worse than the mean
-    l0         share of the concepts that are not zero at a place
-    dead       share of the concepts that are zero at every place
-    agreement  mean |cosine| of concepts with those of other starts, each with one partner, in [0, 1]
+    l0         mean share, over places, of the concepts whose code is not zero
+    dead       share of the concepts whose code is zero at every place
+    agreement  mean |cosine| of concepts with those of five refits, each with one partner, in [0, 1]
     """
 
     r2: Estimate
@@ -97,15 +97,17 @@ class Concepts(Result):
     dictionary   how an activation is turned into k numbers, its code
     numbers      R2, L0, dead share and agreement of the dictionary; `r2`, `l0` and `dead` are the values alone
     null         the same numbers of frozen random directions with the same kind of code
-    shuffled     R2 that the method reaches on the same rows with every channel shuffled by itself; None for single channels
-    agreement    (k,) mean |cosine| of each concept with its partner in the other starts
+    shuffled     R2 that the method reaches on the same activations with every channel shuffled by itself, with its interval;
+                 None for single channels
+    agreement    (k,) mean |cosine| of each concept with its partner in five refits, in [0, 1]
     importance   (k,) for the class, in units of its score ("sobol": share of variance), and `spread` (k, 2), its interval of
                  95 % over pictures; `measure` says which; None if it was not asked for
     examples     of each concept the pictures with its largest code ("kmeans": with the largest mean), best first;
                  `pictures` (k, m, 3, h, w) uint8 as the model saw them, smaller, and `maps` (k, m, rows, columns) of the code
                  at each place
+    n            number of pictures that the places are from
     of           the class whose pictures were used; "" for all
-    target       what importance is for
+    target       the score for which importance was measured, in words
     """
 
     layer: str
@@ -194,8 +196,9 @@ class Recovery(Result):
     """How well concepts match n known directions, each with one partner.
 
     cosine   (n,) |cosine| with the partner;  partner (n,) its index, -1 where there are fewer concepts than directions
-    chance   (n,) the |cosine| that one of twenty random dictionaries of the same size reaches, matched in the same way
-    p_value  (n,) share of random dictionaries that reach the cosine
+    chance   (n,) the |cosine| that a share `level` of random dictionaries of the same size reaches, matched in the same way
+    p_value  (n,) share of 200 random dictionaries that reach the cosine, this one counted among them: 1 / 201 or more
+    level    largest p-value of a direction that counts as found
     """
 
     cosine: Tensor = field(metadata=axes("n"))
@@ -206,7 +209,7 @@ class Recovery(Result):
 
     @property
     def found(self) -> Tensor:
-        """Mask (n,) of directions with a partner at |cosine| .8 or more that chance would not give."""
+        """Mask (n,) of directions with a partner at |cosine| .8 or more and a p-value of at most `level`."""
         return (self.cosine >= ENOUGH) & (self.p_value <= self.level)
 
     def __str__(self) -> str:

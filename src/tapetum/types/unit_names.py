@@ -24,19 +24,22 @@ SHOWN = 30
 class UnitNames(Result):
     """The name of each unit of a layer, chosen on a third of the pictures and judged on the others.
 
-    units        (n,) channels
+    units        (n,) indices of the channels
     names        (n,) "dog", "(dog OR fox) AND NOT hound"; None where no name stands: p_values > `level` or auc < `least_auc`
     candidates   (n,) the best name of each unit, whether it stands or not
     auc          (n,) P(a picture of that name has a higher score than another) + half of P(equal), on the judging pictures; for
-                 masks P(a place inside is higher than one outside)
-    p_values     (n,) probability of such an AUC without any relation, corrected for all units (Holm)
-    iou          (n,) intersection over union of the unit's highest places and the mask; None without masks
+                 masks P(a place inside is higher than one outside), mean over the judging pictures
+    p_values     (n,) probability of such an AUC without any relation, corrected for all units (Holm); for masks that of a sign
+                 test: do maps fit their own masks better than those of other pictures?
+    iou          (n,) intersection over union of the unit's highest places and the mask, in [0, 1]; None without masks
     positives    (n,) judging pictures of that name
-    shuffled     (n,) the AUC that the same choice and judgement gives where the pictures' names are dealt out by lot
+    shuffled     (n,) the AUC that the same choice and judgement gives where the pictures' names are dealt out by lot; for masks
+                 that with the mask of another picture
     source       "labels", "texts" or "masks"
     level        largest p-value of a name;  least_auc: least AUC (for masks also an iou of .04)
     chosen_on    number of choosing pictures;  judged_on: of judging ones
-    terms        number of labels, groups, texts or masks that names were made of
+    terms        number of labels, groups, texts or masks from which names could be made
+    skipped      {picture: why it could not be read}
     """
 
     layer: str
@@ -78,7 +81,7 @@ class UnitNames(Result):
         return tuple(unit for hits, unit in sorted(found, key=lambda one: -one[0]) if hits)
 
     def __str__(self) -> str:
-        """Lists the named units with AUC and p-value, and how often chance would name one."""
+        """Says how many units have a name and how many chance would name, and lists the names with AUC and p-value."""
         rows = [self._line(self.units.index(unit)) for unit in self.named[:SHOWN]]
         head = ("unit", "name", "AUC", "p", *(("IoU",) if self.iou is not None else ()))
         return "\n".join([self.said(), *([table(head, rows)] if rows else []), *self.notes])
@@ -95,12 +98,12 @@ class UnitNames(Result):
 
     def said(self) -> str:
         """Returns in words how many units have a name, and what it takes to have one."""
-        below = "1 %" if self.level == 0.01 else f"{100 * self.level:g} %"
         lot = sum(one >= self.least_auc for one in listed(self.shuffled))
+        other = "names of the pictures dealt out by lot" if self.iou is None else "masks of other pictures"
         return (
             f"{len(self.named)} of {len(self.units)} units of {self.layer} have a name: AUC at least {self.least_auc:g} on "
-            f"{self.judged_on} pictures that did not choose it, and a chance below {below} that any name is one by accident. "
-            f"With the names of the pictures dealt out by lot, {lot} reach that AUC, the best {_best(self.shuffled)}."
+            f"{self.judged_on} pictures that did not choose it, and a chance of at most {100 * self.level:g} % that any name "
+            f"is one by accident. With the {other}, {lot} reach that AUC, the best {_best(self.shuffled)}."
         )
 
 

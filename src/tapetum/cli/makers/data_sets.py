@@ -94,7 +94,7 @@ def concept_tests(_: str) -> Command:
         argument("concepts", "CONCEPT...", "Folders of pictures that show a concept, one folder each."),
         plain_option("random", str, REQUIRED, "Folder of pictures like those of the concepts, but without them."),
         plain_option(
-            "images", str | None, None, "Folder of pictures on which the answer's dependence is asked, such as a class."
+            "images", str | None, None, "Folder of pictures on which the effect is measured; by default that of --random."
         ),
         TARGET,
         plain_option("layer", str | None, None, "Layer, by name; by default the last that combines several places."),

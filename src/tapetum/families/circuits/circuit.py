@@ -39,31 +39,41 @@ def circuit(
 
     Nodes are channels of convolutions (after batch-norm, before the activation function), heads of attentions, and MLPs. An
     edge is the *direct* effect of one node on another one, along all paths that touch no third node: so a residual connection
-    makes edges between layers that are far apart. Grown backwards from the score, the strongest edge first.
+    makes edges between layers that are far apart (olah2020zoom draws such circuits of a vision network from its weights). The
+    circuit is grown backwards from the score, the strongest edge first. The weight of an edge is, by `measure`:
 
     patching   the target's value minus its value when the source alone is replaced (candidates: the largest by gradient)
-    gradient   sum over places of slope x (output - replacement), the first-order estimate of patching
+    gradient   sum over places of slope x (output - replacement), the first-order estimate of patching (syed2023attribution)
     weights    the weights between two nodes, batch-norm included: sum of magnitudes over a kernel, with the sign of their sum
     expanded   the same along all paths, through the nodes between, with activation functions taken as the identity
+               (voss2021visualizing)
 
-    A channel is read where the score listens (weights |d score / d output|, half of them with activation functions taken as the
-    identity, so that places where it is silenced count), a head or an MLP along the score's gradient.
-    Whatever the measure, every edge is judged by patching, beside 19 random nodes that have a path to the same target, and by
-    drawing the images again. The circuit as a whole is run alone for a curve of faithfulness and three tests
-    (olah2020zoom, shi2024hypothesis, syed2023attribution).
+    A node's value is one number per image. For a channel it is a weighted mean of its map, weights |d score / d output| / their
+    sum: the mean of those in the network as it is and those with activation functions taken as the identity, so that places
+    where a ReLU silences the channel count. For a head or an MLP it is the sum of output x d score / d output, divided by the
+    sum of |d score / d output|.
+
+    Whatever the measure, every edge is judged by patching: `confirmed` means that the effect has the sign of the weight, that
+    its 95 % interval over images leaves out zero, and that it is larger than those of 19 random nodes with a path to the same
+    target. A random node is so in at most 5 % of the cases; where fewer than 19 others have a path, in at most 1 of their
+    number + 1. The circuit as a whole is run alone for a curve of faithfulness and three tests (after shi2024hypothesis).
+
+    Refused: ablation mean or resample without a reference, units of several layers, a unit before which no node runs, and more
+    images than fit into memory.
 
     Args:
         target: a class or any other target; a unit, "layer4.1:97"; None: what the network answers on each image.
         layers: names or globs of the layers whose channels, heads or MLPs are nodes; None: all convolutions, heads and MLPs.
-        edges: largest number of edges.
+        edges: largest number of edges, from 1 to 10,000.
         measure: patching, gradient, weights or expanded.
         ablation: replacement of a node that is taken away: zero, mean (over the reference images and places), or resample (its
             output on another image).
         reference: images for mean and resample, such as pictures of other classes; for zero, the curve of faithfulness alone
             uses them, or else the images themselves.
-        fan_in: largest number of edges into one node.
+        fan_in: largest number of edges into one node, from 1 to 10,000.
         test: also run the circuit alone, for the curve of faithfulness and the three tests, which take most of the time.
-        pictures: side in px of a feature visualisation of every channel in the circuit, for its page (`write`); None: none.
+        pictures: side, 16 to 512 px, of a feature visualisation of every channel in the circuit, for its page (`write`); None:
+            none.
         seed: random seed of the comparisons by chance, and of the pictures.
 
     Example:
@@ -75,8 +85,8 @@ def circuit(
         others = None if reference is None else network.as_images(reference)
         if ablation != "zero" and others is None:
             raise MethodError(
-                f"ablation={ablation!r} replaces a node by what it is on other images: give some, reference= (of the images "
-                "themselves, a mean takes away nothing on average)"
+                f"ablation={ablation!r} replaces a node by its output on other images: give some, reference= (with the images "
+                "themselves, a mean would take nothing away on average)"
             )
         score = as_score(network, ready, target)
         groups = _groups_before(network, score, layers)
@@ -108,7 +118,7 @@ def _groups_before(model: VisionModel, score: ModelScore, layers: str | Sequence
     if not units:
         return list(groups)
     if len(units) > 1:
-        raise MethodError(f"a circuit is of one unit at a time, not of units of {', '.join(sorted(units))}")
+        raise MethodError(f"a circuit is of units of one layer, not of units of {', '.join(sorted(units))}")
     end = found.step_of(model, units.pop())
     before = [group for group in groups if group.step < end]
     if not before:

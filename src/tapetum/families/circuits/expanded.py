@@ -19,14 +19,18 @@ from tapetum.types import ExpandedWeights, ImagesLike, LayerError, ModelLike, Ta
 def expanded_weights(model: ModelLike, source: str, unit: str | Unit, *, images: ImagesLike | None = None) -> ExpandedWeights:
     """The weights from the channels of an earlier layer to one unit, through all that lies between: a kernel per channel.
 
-    W[c, y, x] = d u / d a_c(y, x) of the unit u at the middle of its map, in the network in which activation functions are the
-    identity, max-pooling is the average of its window, batch-norm is folded in, and gates, attention weights and deviations of
-    normalisations are what they are on the images. For two layers that follow each other these are the weights themselves; over
-    several they are the expanded weights of olah2020zoom. Kernels that end at the border of the map are cut off there.
+    W[c, y, x] = d u / d a_c(y, x): how much the unit's value u, at the middle of its map or at its own position, changes per
+    unit of channel c of the source at (y, x). It is taken in a linear network: activation functions are the identity,
+    max-pooling is the average of its window, batch-norm is included, and gates, attention weights and the deviations by which
+    normalisations divide have the values that they have on the images (mean over images). For two layers that follow each
+    other these are the weights themselves; over several they are the expanded weights of voss2021visualizing. Kernels are cut
+    off at the border of the map.
+
+    A unit without a map is refused (TargetError), and so is a source that does not run before it (LayerError).
 
     Args:
         source: layer whose channels are heard; its name, or that of a convolution's batch-norm.
-        unit: the unit that hears them, "layer:channel".
+        unit: the unit that hears them, "layer:channel" or "layer:channel@row,column".
         images: for networks with gates, attention or normalisation by the image; None: a blank one.
 
     Example:

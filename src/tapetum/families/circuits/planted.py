@@ -34,8 +34,10 @@ def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, Circ
     two_heads  a vision transformer: one head excites a head of the next block, the other one inhibits the answer past it
     trained    units that were taught factors, while all other units had the values of other pictures (some seconds)
 
-    Every network has more units. Those with weights written by hand have random weights between all of them; the seed
-    shuffles channels and draws these weights and the pictures: bars that cross, on coloured noise.
+    Every network has more units than those. The networks whose weights are written by hand have small random weights between
+    all units; the seed shuffles channels and draws these weights and the pictures, bars that cross on coloured noise. Models
+    are in double precision and have three classes; pictures are (12, 3, 24, 24) in [0, 1]. An unknown kind is refused
+    (MethodError), and so is a seed with which "trained" does not learn its classes.
 
     Example:
         >>> model, truth = tp.planted_circuit("cross", 1)

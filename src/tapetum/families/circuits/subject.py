@@ -239,4 +239,4 @@ def _check_memory(model: VisionModel, n: int) -> None:
     one = max(1, model.survey.activation_bytes) * COPIES
     fits = int(free_bytes(model.device) * SHARE / one)
     if n > fits:
-        raise MethodError(f"{n} images do not fit into the free memory, since the outputs of all layers are kept: give {fits}")
+        raise MethodError(f"{n} images do not fit into memory, since the outputs of all layers are kept: give at most {fits}")

@@ -59,15 +59,19 @@ def craft(
     """Concepts of one class: what its pictures are made of at a layer, how much each part matters, and where it is.
 
     Random crops of the class's pictures are resized to the model's input; their activations at the layer, averaged over places
-    and never negative, are factorised, V ~ W H with W, H >= 0, and the n rows of H are the concepts (fel2023craft). In each
-    picture the activation is sum_k m_k share_k(place) h_k + the rest, which stays as it is (the paper drops it), and the
-    network behind the layer is run with the m dimmed: importance = total Sobol index of m_k, by Jansen's estimator over a
-    scrambled Sobol sequence (jansen1999analysis); effect = the fall of the score for m_k = 0, which has a sign.
+    and never negative, are factorised, V ~ W H with W, H >= 0, and the n rows of H are the concepts (fel2023craft; the paper's
+    recursion, the same again in an earlier layer, is left out). In each picture the activation is sum_k m_k share_k(place) h_k
+    + the rest, which stays as it is (the paper drops it), and the network behind the layer is run with m_k in [0, 1]:
+    importance = total Sobol index of m_k, by Jansen's estimator over a scrambled Sobol sequence (jansen1999analysis), in
+    [0, 1] up to its error; effect = the fall of the score for m_k = 0, which has a sign.
 
-    The null: each channel's values are shuffled over the pictures, so that what was active together is so no longer, and are
+    Chance: each channel's values are shuffled over the pictures, so that channels are no longer active together, and are
     factorised again, 20 times. The verdict is "no better than directions of shuffled channels" unless directions from half of
-    the pictures explain the other half better than all shuffled ones do, and better than its mean; each concept's p compares
-    its effect with those of shuffled directions. (Plainly random directions are no null: noise beats them.)
+    the pictures explain the other half better than all shuffled ones do (of directions of shuffled channels, 1 in 21 do), and
+    better than its mean. The p of each concept compares its effect with those of shuffled directions, corrected for all
+    concepts by Holm's method. (Plainly random directions would not do: a factorisation of noise beats them.)
+
+    Refused: fewer than four pictures, and a layer with negative activations.
 
     Args:
         source: pictures of the class: a folder or another source, or images.
@@ -76,7 +80,7 @@ def craft(
         n: concepts.
         crops: crops of each picture.
         crop_share: side of a crop as a share of the picture's.
-        designs: points of the Sobol sequence, for each of which n + 1 passes behind the layer are made per picture.
+        designs: points of the Sobol sequence, for each of which the network behind the layer is run n + 1 times per picture.
         keep: "predicted": pictures that the model takes for the class or one of the union; "all": all pictures.
         level: p-value up to which a concept counts as more than a shuffled direction.
         most: pictures of the source, drawn at random; None: all.

@@ -41,6 +41,7 @@ DIFFERING = 5
 class ClassPrototypes(Result):
     """Usual decisions for one class.
 
+    index      of the class; label: its name
     centres    (k, c) prototypes: shares of the channels in the score, signed, whose sizes add up to 1
     spread     (c,) typical distance of a decision's shares from its prototype, per channel
     distances  (m,) distances of held-out decisions, from which the p-values are read
@@ -76,6 +77,7 @@ class ClassPrototypes(Result):
 class Decisions(Result):
     """Whether n decisions are usual for the class that the model chose.
 
+    names      (n,) pictures
     labels     (n,) chosen classes
     p          (n,) share of the class's held-out decisions that are as far from its prototypes; NaN: the class has none
     distances  (n,) distance to the nearest prototype in units of the usual spread; `nearest` (n,) which one
@@ -115,7 +117,8 @@ class Decisions(Result):
 class Prototypes(Result):
     """Usual decisions for each class with enough of them; `judge` tells whether others are unusual.
 
-    false_alarms  share of ordinary decisions called unusual, measured on `tested` decisions in random thirds of the pictures
+    false_alarms  share of ordinary decisions called unusual, measured on `tested` decisions in random thirds of the pictures;
+                  classes with fewer than 3 (1 / level - 1) decisions cannot add to it
     skipped       {class: number of its decisions} of classes with too few
     """
 
@@ -178,12 +181,13 @@ def prototypes(
     """What the decisions for each class usually rest on, so that unusual ones can be told, with a known rate of false alarms.
 
     A decision is the vector of the channels' shares in the chosen class's score at a layer: gradient x activation, or relevance
-    (LRP), summed over places, divided by the sum of their sizes. A class's prototypes are the k means of the decisions of one
-    half of its pictures (dreyer2024pcx has Gaussian mixtures); distance = root mean square over channels of (shares -
-    prototype) / spread. `judge` gives p = (1 + held-out decisions of the class that are as far) / (1 + held-out decisions), the
-    other half: a decision like these has p <= level at most at the rate `level`, whatever the shape of the classes
-    (vovk2005algorithmic). With fewer than 19 held out none can be called unusual at level .05; the notes say so. The rate is
-    also measured, on thirds of the pictures that neither make prototypes nor p-values.
+    (LRP), summed over places, divided by the sum of their magnitudes. A class's prototypes are the k means (k-means) of the
+    decisions on one half of its pictures (dreyer2024pcx has Gaussian mixtures). The distance of a decision is the root mean
+    square over channels of (shares - nearest prototype) / spread. `judge` gives p = (1 + held-out decisions of the class that
+    are as far) / (1 + held-out decisions), the held-out ones being the other half: a decision like these has p <= level at most
+    at the rate `level`, whatever the shape of the classes (vovk2005algorithmic). With fewer than 19 held out none can be called
+    unusual at level .05; the notes say so. The rate is also measured, on thirds of the pictures from which neither prototypes
+    nor p-values are made. Refused: pictures of which no class has 12 decisions, and models that choose no class.
 
     Args:
         source: ordinary pictures: a folder or another source, or images; their classes are those that the model chooses.

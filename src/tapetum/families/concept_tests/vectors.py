@@ -26,7 +26,7 @@ TINY = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Labellings:
-    """Ways to call m of m + r pictures the concept's: (k, m + r) bool; `all` says whether these are all there are."""
+    """Ways (k, m + r) bool to call m of m + r pictures those of the concept; `all` says whether there are no others."""
 
     rows: Tensor
     all: bool

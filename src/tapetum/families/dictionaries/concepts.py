@@ -50,7 +50,7 @@ JUDGES = 32
 
 Importance = Annotated[
     Literal["gradient", "ablation", "sobol", "none"],
-    "measure of how much a concept matters for the class: gradient (x activation), ablation (the judge), sobol, or none.",
+    "measure of how much a concept matters for the class: gradient (x activation), ablation (the most direct), sobol, or none.",
 ]
 
 
@@ -76,24 +76,27 @@ def concepts(
 ) -> Concepts:
     """Directions of a layer that its activations are made of, each with pictures, beside what chance would have found.
 
-    Activations at random places of every picture, x (c,), are rebuilt as b + z D, the rows of D the n concepts and z the code:
-    "nmf" z >= 0, D >= 0 (for layers without negative values); "pca" orthogonal directions of the largest variance; "ica" codes
-    as independent as can be (FastICA); "kmeans" one centre a place; "sae" a sparse autoencoder with max(2, n / 8) active
-    concepts a place (TopK); "matryoshka" the same, whose first concepts do by themselves; "units" the n channels that vary
-    most. The sign of a direction of "pca" and "ica" is arbitrary: the positive side is the one with the longer tail.
+    Activations at random places of every picture, x (c,), are rebuilt as b + z D; the n rows of D are the concepts, and z is
+    the code of the place. "nmf": z >= 0 and D >= 0, for layers without negative values; "pca": orthogonal directions of the
+    largest variance; "ica": codes as independent as can be (FastICA); "kmeans": the nearest of n centres; "sae": a sparse
+    autoencoder with max(2, n / 8) active concepts at a place (TopK); "matryoshka": the same, but the first n / 8, n / 4 and
+    n / 2 concepts also rebuild the layer by themselves; "units": the n channels that vary most, to compare with. The sign of a
+    direction of "pca" and "ica" is arbitrary: the positive side is the one with the longer tail.
 
-    A fifth of the pictures is kept apart, and R2, the share of concepts at work (`l0`), that never do (`dead`) are measured on
-    them. Five refits, each with another seed on another resample of the pictures, tell whether the concepts come again
-    (`agreement`: |cosine| with the partner, each with one). `null` has the same numbers of five frozen random dictionaries
-    (for autoencoders with trained encoders), and `shuffled` the R2 that the method reaches where every channel is shuffled by
-    itself. The `verdict` is "no better than random directions" unless the intervals of R2 and of agreement lie above all of
-    these. A concept is a target: `tp.visualize(model, found[0])`, `tp.grad_cam(model, images, found[0], layer=...)`.
+    A fifth of the pictures is kept apart. On them are measured R2, the mean share of concepts at work at a place (`l0`) and the
+    share that is never at work (`dead`). Five refits, each from another seed on a resample of the pictures, tell whether the
+    concepts are found again (`agreement`: mean |cosine| of each with its one partner). `null` has the same numbers of five
+    frozen random dictionaries (for autoencoders with trained encoders), and `shuffled` has the R2 that the method reaches where
+    every channel is shuffled by itself. The `verdict` is "no better than random directions" unless the 95 % interval of R2 lies
+    above those of both, and that of agreement above the random one. A concept is a target: `tp.visualize(model, found[0])`,
+    `tp.grad_cam(model, images, found[0], layer=...)`. Refused: fewer than ten pictures, a layer without channels, and for
+    "nmf" one with negative values.
 
     Args:
         method: the way to find directions.
         n: concepts; None: ten, or as many as there are channels.
         of: a class, by label or index: only its pictures, by the source's labels, or without any by the model's answers.
-        rows: places in all pictures together.
+        rows: places at which activations are taken, in all pictures together.
         k: examples of each concept.
         out: a folder where the passes over the data are kept, so that a killed run continues there.
 
@@ -104,7 +107,7 @@ def concepts(
     name = one_layer(model, layer)
     channels = model.survey[name].units
     if channels is None:
-        raise LayerError(f"{name} of {model.name} has no channels, so no directions")
+        raise LayerError(f"{name} of {model.name} has no channels, so there are no directions to find")
     chosen = _Chosen(model, source if limit is None else Chosen(source, tuple(range(min(limit, len(source.ids))))), of)
     how = _How(workers, run, out, resume, batch)
     wanted = n if n is not None else min(USUAL, METHODS[method].most(channels))
@@ -283,7 +286,7 @@ def _important(
 def _remark(method: DictionaryMethod, made: Judged, channels: int) -> None:
     n, l0 = len(made.dictionary), made.numbers.l0[0] * len(made.dictionary)
     if l0 > channels:
-        note(f"{l0:.0f} concepts work at a place on average, more than the {channels} channels: this code is not sparse")
+        note(f"{l0:.0f} concepts are at work at a place on average, more than the {channels} channels: this code is not sparse")
     if method in ("pca", "ica"):
         note("the sign of these directions is arbitrary; examples are of the side with the longer tail")
     if n == channels and method in ("pca", "ica"):

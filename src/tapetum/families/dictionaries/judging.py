@@ -1,4 +1,4 @@
-"""Numbers of dictionaries on pictures that they were not fitted on, from refits and beside chance."""
+"""Measures dictionaries on pictures that they were not fitted on, refits them, and measures what chance gives."""
 
 from __future__ import annotations
 

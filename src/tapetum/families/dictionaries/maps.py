@@ -21,7 +21,7 @@ def heatmaps(model: ModelLike, images: ImagesLike, concepts: Concepts) -> Tensor
         (layer,) = network.find_layers(concepts.layer)
         units, wanted = network.survey[layer].units, concepts.directions.shape[1]
         if units != wanted:
-            raise LayerError(f"{layer} of {network.name} has {units} channels, and these concepts are of {wanted}")
+            raise LayerError(f"{layer} of {network.name} has {units} channels, and these concepts are of a layer of {wanted}")
         return codes_of(network, ready, layer, concepts.dictionary)
 
 

@@ -37,7 +37,10 @@ def sae(rows: Tensor, n: int, generator: Generator) -> Dictionary:
 
 
 def matryoshka(rows: Tensor, n: int, generator: Generator) -> Dictionary:
-    """Sparse autoencoder whose first n / 8, n / 4, n / 2 concepts rebuild the rows by themselves (bussmann2025matryoshka)."""
+    """Sparse autoencoder whose first n / 8, n / 4, n / 2 concepts rebuild the rows by themselves (bussmann2025matryoshka).
+
+    Paper: the k largest codes of a whole batch (BatchTopK); here: of each row, as in `sae`, so that a row's code is its own.
+    """
     prefixes = sorted({max(2, n // 8), max(2, n // 4), max(2, n // 2), n})
     return trained(rows, _directions(n, rows, generator), generator, [one for one in prefixes if one <= n])
 

@@ -18,8 +18,8 @@ from tapetum.types import MethodError
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """For each unit: its best name, AUC, p-value corrected by Holm, the number of judging pictures of that name, and the AUC
-    by lot; iou: for masks, how well the unit's highest places cover them.
+    """For each unit its best name, AUC, p-value corrected by Holm's method, the number of judging pictures of that name, and
+    `shuffled`, the AUC by lot; iou: for masks, how well the unit's highest places cover them.
     """
 
     names: tuple[str, ...]

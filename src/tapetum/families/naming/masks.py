@@ -64,9 +64,10 @@ def judged_by_masks(
 ) -> Judged:
     """Names units by masks {name: (n, h, w)} of all pictures of the source.
 
-    IoU = places where the unit is above its own quantile .995 of all places and the mask is, over places where either is. A
-    third of the pictures chooses the mask of the highest IoU, the others judge it: IoU, AUC, and p by a sign test over pairs
-    of pictures: do maps fit their own masks better than each other's? A unit that prefers the middle of all pictures does not.
+    IoU = number of places where the unit is above its own quantile .995 and the mask is true, over the number where either is.
+    A third of the pictures chooses the mask of the highest IoU, the others judge it by IoU, AUC, and p. p is that of a sign
+    test over pairs of pictures: do maps fit their own masks better than each other's? Those of a unit that prefers the middle
+    of every picture do not.
     """
     names = tuple(masks)
     place = _Place(model, layer, source, samples, _checked(masks, len(source.ids))[:, samples], batch)
@@ -150,7 +151,7 @@ def _place_auc(order: Tensor, mask: Tensor) -> Tensor:
 
 
 def _sign_test(own: Tensor, other: Tensor, partner: Mapping[int, int]) -> float:
-    """Returns P(so many pairs of pictures whose maps fit their own masks better), if masks were dealt out by lot."""
+    """Returns P(at least so many pairs of pictures whose maps fit their own masks better), if masks were dealt out by lot."""
     more = torch.tensor([float(own[a] + own[b] - other[a] - other[b]) for a, b in partner.items() if a < b])
     won, pairs = int((more > 1e-9).sum()), len(more)
     if pairs < LEAST_PAIRS:

@@ -28,7 +28,7 @@ LEVEL = 0.01
 
 LEAST_AUC = 0.75
 """Least AUC of a name. Measured on five networks with random weights and 500 photographs: of 16,640 units 62 had a p-value
-up to .01, since they respond to colour and so really differ between groups; 1 of them had this AUC."""
+up to .01, perhaps since they respond to colour, which differs between groups; 1 of them had this AUC."""
 
 LEAST_IOU = 0.04
 """Least intersection over union of a name from masks (bau2017netdissect)."""
@@ -58,27 +58,31 @@ def name_units(
 ) -> UnitNames:
     """Names of a layer's units: what the pictures with a unit's high scores have in common, with AUC and p-value.
 
-    A name is a formula of at most `length` terms, "(dog OR fox) AND NOT hound"; terms are the labels of the pictures and
-    their groups: those of ImageNet's classes come with tapetum (dog, bird, vehicle, ...), others are yours. AUC = P(a picture
-    of that name has a higher score than another) + half of P(equal). A third of the pictures chooses the formula, by a beam
-    search for the highest AUC - 2 standard errors, where each further term must add .02 to the AUC. The others judge it: their
-    AUC is the one that is told, and p is that of the rank-sum test (mann1947test), every tie a pair lost, corrected for all
-    units by Holm's method. A name stands if p <= level and AUC >= least_auc: over many pictures even units with random
-    weights, which respond to colour, differ from chance by a little. A term needs 15 pictures: one picture each of 500 classes
-    names groups, not classes.
+    A name is a formula of at most `length` terms, "(dog OR fox) AND NOT hound", as in INVERT (bykov2023invert). Terms are the
+    labels of the pictures and their groups: those of ImageNet's classes come with tapetum (dog, bird, vehicle, ...), others are
+    yours. AUC = P(a picture of that name has a higher score than another) + half of P(equal), in [0, 1]. A third of the
+    pictures chooses the formula, by a beam search for the highest AUC - 2 standard errors, where each further term must add .02
+    to the AUC. The others judge it: the AUC of the result is theirs, and p is that of the rank-sum test (mann1947test), where
+    every tie counts as a pair lost, corrected for all units by Holm's method (holm1979simple). A name stands if p <= level and
+    AUC >= least_auc: over many pictures even units with random weights differ from chance by a little, perhaps by their
+    colours. A term needs 15 pictures and 15 others: from one picture each of 500 classes come groups, not classes.
 
-    Instead of labels, texts: a text is true of the tenth of the pictures that an image-text model finds most similar to it
-    (after oikarinen2023clipdissect). Or masks of the things in the pictures (after bau2017netdissect): the name is the mask
-    that the unit's highest places, those above its quantile .995, cover best; `iou` is at least .04, AUC is that of places
-    inside the mask, and p is that of a sign test of whether maps fit their own masks better than those of other pictures.
-    `shuffled` is the AUC of the same with the terms, or masks, of the pictures dealt out by lot.
+    Instead of labels, names can be texts: a text is true of the tenth of the pictures that an image-text model finds most
+    similar to it (after oikarinen2023clipdissect). Or they are masks of the things in the pictures (after bau2017netdissect):
+    the name is the mask that the unit's highest places, those above its quantile .995, cover best. Then `iou` must be at least
+    .04, AUC is that of places inside the mask against those outside, and p is that of a sign test of whether maps fit their own
+    masks better than those of other pictures. `shuffled` is the AUC with the terms of the pictures dealt out by lot, or with
+    the masks of other pictures.
+
+    Refused: pictures without labels where neither texts nor masks are given, pictures of which no term has enough, and masks of
+    other shapes than (n, h, w).
 
     Args:
         groups: {name: labels} of further groups.
         texts: words or sentences in place of labels.
         text_model: image-text model that reads the texts; None: the model itself.
-        masks: {name: (n, h, w)} of all pictures, cut and resized as the network sees them, in place of labels.
-        length: most terms of a name; 1: no formulas.
+        masks: {name: (n, h, w)} of all n pictures, cut and resized as the network sees them, in place of labels.
+        length: largest number of terms in a name; 1: no formulas.
         level: largest p-value of a name.
         least_auc: least AUC of a name.
 

@@ -40,22 +40,26 @@ def subnetwork(
 
     A mask of channels, bool (c,): the *output* of every channel that is False is set to 0, or to its mean over `images`. Where
     a convolution's or linear layer's output goes on into its own batch-norm and activation module, it is their output that is
-    set, not the weights before them: a batch-norm makes a constant of zeros, and a removed channel would go on shining. A mask
-    of kernels, bool (c_out, c_in): the weights from an input channel to an output channel are set to 0, and the bias stays; for
-    a grouped or depthwise convolution (c_out, c_in / groups), or (c_out, c_in), of which the kernels that there are count. A
-    mask of the weights' own shape sets single weights. The copy is a model like any other: every method runs on it.
+    set, not the weights before them: a batch-norm turns zeros into another constant, so the removed channel would still add to
+    what follows. A mask of kernels, bool (c_out, c_in): the weights from an input channel to an output channel are set to 0,
+    and the bias stays; for a grouped or depthwise convolution the mask is (c_out, c_in / groups), or (c_out, c_in), of which
+    entries without a kernel are ignored. A mask of the weights' own shape sets single weights to 0. The copy is a model like
+    any other: every method runs on it.
+
+    Refused: a mask of another shape, or with other values than True and False; one of a single run of a module that runs
+    several times.
 
     Args:
         masks: {layer: mask}, True is kept; layers with a map (or vectors, for channels) by their names.
         fill: what a removed channel gives at every place: zero, or its mean.
-        images: pictures of the means.
+        images: pictures over which the means are taken.
 
     Example:
         >>> part = tp.subnetwork(model, {"blocks.6": [True] * 6 + [False] * 2})
     """
     checked_choice(fill, ("zero", "mean"), "fill")
     if (fill == "mean") != (images is not None):
-        raise MethodError('fill="mean" takes images=, of which the means are, and "zero" takes none')
+        raise MethodError('fill="mean" takes images=, over which the means are taken, and "zero" takes none')
     with border(model, images, "images" if images is not None else "model") as (network, ready):
         if not masks:
             raise MethodError("no masks were given: {layer: mask}")
@@ -80,7 +84,7 @@ def _checked(model: VisionModel, layer: str, mask: Any) -> tuple[str, Kind, Tens
     """Returns the full name of a layer, the kind of its mask, and the mask (c,) or of the weights' shape."""
     values = torch.as_tensor(mask)
     if values.dtype != torch.bool and not bool(((values == 0) | (values == 1)).all()):
-        raise MethodError(f"the mask of {layer} says True or False for each part, not {values.dtype} in between")
+        raise MethodError(f"the mask of {layer} says True or False for each part, and this one has other values")
     values = values.bool().cpu()
     (name,) = model.find_layers(layer)
     if values.ndim == 1:
@@ -93,7 +97,7 @@ def _checked(model: VisionModel, layer: str, mask: Any) -> tuple[str, Kind, Tens
     module = model.replica.get_submodule(model.survey.site(name).module)
     weight = getattr(module, "weight", None)
     if not isinstance(module, (nn.Conv2d, nn.Linear)) or not isinstance(weight, Tensor):
-        raise LayerError(f"{name} is no convolution or linear layer: its mask is bool (c,), one of each channel")
+        raise LayerError(f"{name} is no convolution or linear layer: its mask is bool (c,), one value per channel")
     return name, "weights", _of_weights(module, weight, values, name)
 
 
@@ -123,7 +127,7 @@ def _set_channels(model: VisionModel, twin: VisionModel, layer: str, mask: Tenso
     end = last_of(model, layer)
     site, where = model.survey.site(end), model.survey.map_of(end)
     if site.run is not None:
-        raise LayerError(f"{layer} is one run of a module that runs several times: a mask is for all of them, {site.module}")
+        raise LayerError(f"{layer} is one run of a module that runs several times: a mask is for all runs of {site.module}")
     values = torch.zeros(len(mask)) if images is None else means_of(model, images, end).cpu()
     setter = Setter(mask, values, 1 if where.layout == "nchw" else -1, site.output)
     twin.module.get_submodule(site.module).register_forward_hook(setter)

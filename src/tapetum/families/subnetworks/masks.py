@@ -28,13 +28,14 @@ def unit_mask(
 ) -> dict[str, Tensor]:
     """Returns masks that keep the highest-scoring share of the units: {layer: bool of the scores' shape}.
 
-    Scores (c,) are of channels, (c_out, c_in) of kernels, from any method: gradient x activation, relevance, ablation. The
+    Scores of channels are (c,), those of kernels (c_out, c_in), by any method: gradient x activation, relevance, ablation. The
     number kept is the share times the number of units, rounded, and at least 1; of equal scores the first are kept.
 
     Args:
         share: share of the units that is kept, in (0, 1].
-        over: "layer": of each layer the same share; "all": of all layers together, where scores must have one unit.
-        size: rank by absolute value, for scores of which below 0 means against.
+        over: "layer": the same share of each layer; "all": the highest of all layers together, whose scores must be in the same
+            units.
+        size: rank by absolute value, for scores where a number below 0 speaks against the target.
 
     Example:
         >>> masks = tp.unit_mask({"blocks.6": model.module.linear.weight[1]}, 0.5)
@@ -43,7 +44,7 @@ def unit_mask(
     if not 0 < share <= 1:
         raise MethodError(f"share is in (0, 1], not {share:g}")
     if not scores or not all(isinstance(one, Tensor) and one.numel() and bool(one.isfinite().all()) for one in scores.values()):
-        raise MethodError("scores are {layer: tensor of finite numbers}, one of each unit")
+        raise MethodError("scores are {layer: tensor of finite numbers}, one number per unit")
     flat = {name: (one.abs() if size else one).detach().double().cpu().flatten() for name, one in scores.items()}
     if over == "layer":
         kept = {name: _highest(one, share) for name, one in flat.items()}
@@ -62,8 +63,10 @@ def _highest(values: Tensor, share: float) -> Tensor:
 class MaskOverlap(Result):
     """How alike two masks are: intersection over union per layer (n,), beside what random masks of these sizes have.
 
-    iou, expected, p   (n,) in [0, 1]; p: probability that random masks of these sizes have as many units in common
-    total, expected_total   the same of all layers together; `sizes` (n, 3): kept by a, by b, by both
+    iou       (n,) intersection over union, in [0, 1];  expected: its mean for random masks of these sizes
+    p         (n,) probability that random masks of these sizes have at least as many units in common
+    sizes     (n, 3) number of units kept by a, by b, by both
+    total     iou of all layers together;  expected_total: that of random masks
     """
 
     layers: tuple[str, ...] = field(metadata=axes("n"))
@@ -96,7 +99,7 @@ def mask_overlap(a: Masks, b: Masks) -> MaskOverlap:
     """
     a, b = ({name: torch.as_tensor(mask) for name, mask in some.items()} for some in (a, b))
     if not a or set(a) != set(b) or any(a[name].shape != b[name].shape for name in a):
-        raise MethodError("two masks are compared that name the same layers and have the same shapes")
+        raise MethodError("masks are compared where both name the same layers with the same shapes")
     rows, means = list[tuple[float, float, float, int, int, int]](), list[float]()
     for name in a:
         one, two = a[name].bool().flatten().cpu(), b[name].bool().flatten().cpu()
@@ -135,10 +138,12 @@ def _choose(n: int, k: Tensor) -> Tensor:
 class Faithfulness(Result):
     """What a part of a network keeps of the score on n images, beside random parts of the same size.
 
-    full, part, empty   (n,) score by the whole network, by the part, and with all masked units removed
-    random              (r, n) by random parts, with as many units of each layer
-    kept, interval      share of the score that the part keeps: sum (part - empty) / sum (full - empty); its 95 % over images
-    p                   share of random parts that keep as much
+    full      (n,) score of the whole network;  part: of the part;  empty: with all units of the masked layers removed
+    random    (r, n) of random parts, with as many units of each layer
+    units     (number of units kept, number of units of the masked layers)
+    kept      share of the score that the part keeps: sum (part - empty) / sum (full - empty);  interval: of 95 % over images
+    random_kept  (r,) the same of the random parts
+    p         (1 + random parts that keep at least as much) / (1 + r)
     """
 
     full: Tensor = field(metadata=axes("n"))
@@ -179,7 +184,7 @@ def mask_faithfulness(
     Args:
         masks: as for `subnetwork`; of channels, (c,).
         fill: what a removed channel gives: its mean over the images, or zero.
-        parts: random sub-networks.
+        parts: number of random sub-networks; p is at least 1 / (1 + parts).
         seed: random seed of the random parts and of the interval.
 
     Example:

@@ -123,7 +123,8 @@ def ask(
 
 
 def holm(p_values: Sequence[float], more: int = 0) -> list[float]:
-    """Returns p-values corrected by Holm's step-down method: the k-th smallest of m times m - k + 1, made monotone.
+    """Returns p-values corrected by Holm's step-down method (holm1979simple): the k-th smallest of m times m - k + 1,
+    made monotone.
 
     more: number of further tests whose p-values are unknown and count as the largest.
     """
