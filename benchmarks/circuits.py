@@ -15,6 +15,7 @@ import tapetum as tp
 from benchmarks.mosaics import photographs
 from tapetum.engines.circuits.groups import plan
 from tapetum.engines.scores import as_score
+from tapetum.engines.shares import wilson
 from tapetum.families.circuits.growing import grow
 from tapetum.families.circuits.judging import Judge
 from tapetum.families.circuits.planted import PlantedKind
@@ -112,15 +113,8 @@ def _row(name: str, n: int, about: Subject) -> str:
     judge = Judge(about, grown, 0)
     good = [one.confirmed for one in judge.all()]
     other = judge.random(EDGES)
-    low, high = wilson(sum(good), len(good))
+    low, high = wilson(torch.tensor(good).double().mean(), len(good))
     return (
         f"| {n} of {name} | {about.measure} | {sum(good)} of {len(good)} ({low:.0%} to {high:.0%}) | "
         f"{sum(other)} of {len(other)} |"
     )
-
-
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """Returns the ends of the 95 % interval of a share."""
-    z = 1.96**2 / n
-    middle, half = k / n + z / 2, 1.96 * ((k / n * (1 - k / n) + z / 4) / n) ** 0.5
-    return (middle - half) / (1 + z), (middle + half) / (1 + z)

@@ -21,6 +21,7 @@ import tapetum as tp
 from benchmarks.cells import Cells
 from benchmarks.mosaics import photographs
 from tapetum.engines.scores import as_probability
+from tapetum.engines.shares import wilson
 from tapetum.families.nearness import SPLIT, near_among
 from tapetum.families.verdicts import Trials, ask
 from tapetum.families.verdicts.judging import TINY
@@ -159,16 +160,9 @@ def stands(cell: Mapping[str, Any], level: float = LEVEL, errors: float = 1.0) -
     return cell["margin"] is not None and cell["p"] <= level and cell["margin"] > errors
 
 
-def interval(count: int, n: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share."""
-    z, p = 1.96, count / n
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-
-
 def _share(count: int, n: int) -> str:
-    low, high = interval(count, n)
-    return f"{count / n:.0%} ({max(low, 0):.0%} to {high:.0%})".replace("%", " %")
+    low, high = wilson(torch.tensor(count / n, dtype=torch.float64), n)
+    return f"{count / n:.0%} ({max(float(low), 0):.0%} to {high:.0%})".replace("%", " %")
 
 
 def table(main: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 
 import torch
 from torch import Tensor
 
 from tapetum.engines.circuits.groups import NodeGroup
-from tapetum.engines.ranks import ranks
+from tapetum.engines.shares import sign_test
+from tapetum.engines.similarity import ranks
 from tapetum.families.circuits.growing import Grown
 from tapetum.families.circuits.judging import RANDOM, random_senders
 from tapetum.families.circuits.running import Edge, Running
@@ -125,7 +125,7 @@ def _equivalence(subject: Subject, running: Running, edges: Sequence[Edge]) -> C
     near = SAME * float((running.score(()) - subject.full).abs().mean())
     above, below = int((difference > near).sum()), int((difference < -near).sum())
     n = above + below
-    p = min(1.0, 2 * sum(comb(n, k) for k in range(min(above, below) + 1)) / 2**n)
+    p = min(1.0, 2 * sign_test(max(above, below), n))
     words = f"the circuit scores above the network on {above} images, below on {below}, the same on {subject.n - n}"
     least = 2 / 2**n if n else 0.0
     return CircuitTest("equivalence", p, None if least > LEVEL else p > LEVEL, words)

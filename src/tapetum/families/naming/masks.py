@@ -13,6 +13,7 @@ from torch import Tensor
 from tapetum.data.streams import Source
 from tapetum.data.streams.base import read_images
 from tapetum.engines.probe import capture
+from tapetum.engines.shares import sign_test
 from tapetum.engines.similarity import ranks
 from tapetum.families.naming.judging import Judged
 from tapetum.families.naming.terms import Terms, choosing
@@ -155,4 +156,4 @@ def _sign_test(own: Tensor, other: Tensor, partner: Mapping[int, int]) -> float:
     won, pairs = int((more > 1e-9).sum()), len(more)
     if pairs < LEAST_PAIRS:
         return 1.0
-    return sum(math.comb(pairs, k) for k in range(won, pairs + 1)) / 2**pairs
+    return sign_test(won, pairs)
