@@ -18,6 +18,7 @@ from torch import Tensor
 import tapetum as tp
 from benchmarks.mosaics import photographs
 from tapetum.data.streams import Source, as_source
+from tapetum.engines.ranks import auc_of_ranks
 from tapetum.engines.scan.coded import Coded
 from tapetum.engines.scan.trackers import Positions, Scores
 from tapetum.engines.similarity import ranks
@@ -145,9 +146,7 @@ def probe(scores: Tensor, groups: Tensor, chosen: Tensor) -> list[float]:
 
 def _auc(scores: Tensor, group: Tensor) -> Tensor:
     """Returns the AUC (n,) of each column of scores (pictures, n): the chance that one of the group has the larger one."""
-    inside, outside = int(group.sum()), int((~group).sum())
-    places = ranks(scores.T)[:, group].sum(1)
-    return (places - inside * (inside - 1) / 2) / (inside * outside)
+    return auc_of_ranks(ranks(scores.T)[:, group].sum(1), int(group.sum()), len(group))
 
 
 def _table(case: Case, methods: Sequence[str]) -> str:

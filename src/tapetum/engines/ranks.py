@@ -67,6 +67,14 @@ def _range_below(m: int, q: float) -> float:
     return float(m * torch.trapezoid(density * inside ** (m - 1), z))
 
 
+def auc_of_ranks(sums: Tensor, m: Tensor | int, n: int) -> Tensor:
+    """Returns AUC = P(one of a group is above one outside) + P(equal) / 2 from the sum of the ranks of its m members among n.
+
+    Ranks count from 0, as `ranks` returns them (mann1947test).
+    """
+    return (sums - m * (m - 1) / 2) / (m * (n - m))
+
+
 def rank_sum_test(scores: Tensor, inside: Tensor) -> tuple[float, float]:
     """Returns AUC and p-value of the scores (n,) of a group `inside` (n,) bool against the others (mann1947test).
 
