@@ -13,6 +13,7 @@ import torch
 
 import tapetum as tp
 from benchmarks.mosaics import photographs
+from benchmarks.pages import put
 from tapetum.engines.circuits.groups import plan
 from tapetum.engines.scores import as_score
 from tapetum.engines.shares import wilson
@@ -22,8 +23,6 @@ from tapetum.families.circuits.planted import PlantedKind
 from tapetum.families.circuits.subject import Subject, subject
 from tapetum.types.circuits import Measure
 
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "circuits.md"
-BEGIN, END = "<!-- made by `make bench`: circuits -->", "<!-- end: circuits -->"
 SEEDS = range(10, 20)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 MODEL, EDGES, FAN_IN, PICTURES = "efficientnet_lite0", 50, 6, 12
@@ -37,9 +36,7 @@ def run(folder: Path | None) -> int:
     for one in tables:
         print(f"{one}\n{time.perf_counter() - begun:.0f} s", flush=True)
     if len(tables) > 1:
-        text = PAGE.read_text()
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{chr(10).join(tables)}\n{END}{after}")
+        put("howto/circuits.md", "circuits", "\n".join(tables).rstrip())
     return 0
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 import tapetum as tp
 from benchmarks.cells import Cells
 from benchmarks.mosaics import photographs
+from benchmarks.pages import put
 from tapetum.engines.scores import as_probability
 from tapetum.engines.shares import wilson
 from tapetum.families.nearness import SPLIT, near_among
@@ -27,8 +28,6 @@ from tapetum.families.verdicts import Trials, ask
 from tapetum.families.verdicts.judging import TINY
 from tapetum.types.explanations import TOGETHER
 
-PAGE = Path(__file__).parents[1] / "docs" / "choosing.md"
-BEGIN, END = "<!-- made by `make bench`: verdicts -->", "<!-- end: verdicts -->"
 MODEL = "efficientnet_lite0"
 PHOTOS = 50
 SPLITS = 40
@@ -68,9 +67,7 @@ def run(folder: Path | None, cache: Path, only: Sequence[str] = ()) -> int:
     text = "\n".join([*table(main), "", *trade_off(main), "", *unions(split)])
     print(text)
     if not only:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put("choosing.md", "verdicts", text)
     return 0 if all(kept(main, split)) else 1
 
 
