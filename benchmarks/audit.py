@@ -16,11 +16,10 @@ import torch
 
 import tapetum as tp
 from benchmarks.cells import Cells
+from benchmarks.pages import put
 from benchmarks.verdicts import interval
 from tapetum.families.audits.planting import FOUND_AS, HIDDEN, VISIBLE
 
-PAGE = Path(__file__).parents[1] / "docs" / "audit.md"
-BEGIN, END = "<!-- made by `make bench`: audit -->", "<!-- end: audit -->"
 CLASSES = ("house", "fish", "car", "cup", "boat", "tree", "mushroom", "flower")
 OF_EACH, SIZE, TRAINED_ON, AUDITED_ON = 4, 48, 1000, 400
 RATES = (0.7, 0.85, 1.0)
@@ -51,9 +50,7 @@ def run(cache: Path, only: Sequence[str] = ()) -> int:
     receipts = [_receipt(cells, seed) for seed in range(FIRST + 200, FIRST + 200 + RECEIPTS)]
     text = "\n".join([*table(main), "", *roc(main), "", *compared(main, receipts)])
     print(text)
-    page = PAGE.read_text(encoding="utf-8")
-    before, rest = page.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    put("audit.md", "audit", text)
     return 0 if kept(main) else 1
 
 

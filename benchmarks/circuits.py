@@ -13,16 +13,16 @@ import torch
 
 import tapetum as tp
 from benchmarks.mosaics import photographs
+from benchmarks.pages import put
 from tapetum.engines.circuits.groups import plan
 from tapetum.engines.scores import as_score
+from tapetum.engines.shares import wilson
 from tapetum.families.circuits.growing import grow
 from tapetum.families.circuits.judging import Judge
 from tapetum.families.circuits.planted import PlantedKind
 from tapetum.families.circuits.subject import Subject, subject
 from tapetum.types.circuits import Measure
 
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "circuits.md"
-BEGIN, END = "<!-- made by `make bench`: circuits -->", "<!-- end: circuits -->"
 SEEDS = range(10, 20)
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 MODEL, EDGES, FAN_IN, PICTURES = "efficientnet_lite0", 50, 6, 12
@@ -37,9 +37,7 @@ def run(folder: Path | None) -> int:
     for one in tables:
         print(f"{one}\n{time.perf_counter() - begun:.0f} s", flush=True)
     if len(tables) > 1:
-        text = PAGE.read_text()
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{chr(10).join(tables)}\n{END}{after}")
+        put("howto/circuits.md", "circuits", "\n".join(tables).rstrip())
     return 0
 
 
@@ -113,15 +111,8 @@ def _row(name: str, n: int, about: Subject) -> str:
     judge = Judge(about, grown, 0)
     good = [one.confirmed for one in judge.all()]
     other = judge.random(EDGES)
-    low, high = wilson(sum(good), len(good))
+    low, high = wilson(torch.tensor(good).double().mean(), len(good))
     return (
         f"| {n} of {name} | {about.measure} | {sum(good)} of {len(good)} ({low:.0%} to {high:.0%}) | "
         f"{sum(other)} of {len(other)} |"
     )
-
-
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """Returns the ends of the 95 % interval of a share."""
-    z = 1.96**2 / n
-    middle, half = k / n + z / 2, 1.96 * ((k / n * (1 - k / n) + z / 4) / n) ** 0.5
-    return (middle - half) / (1 + z), (middle + half) / (1 + z)

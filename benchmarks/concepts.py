@@ -17,7 +17,9 @@ from torch import Tensor
 
 import tapetum as tp
 from benchmarks.mosaics import photographs
+from benchmarks.pages import put
 from tapetum.data.streams import Source, as_source
+from tapetum.engines.ranks import auc_of_ranks
 from tapetum.engines.scan.coded import Coded
 from tapetum.engines.scan.trackers import Positions, Scores
 from tapetum.engines.similarity import ranks
@@ -27,8 +29,6 @@ from tapetum.families.dictionaries.matching import recovered
 from tapetum.models.vision_model import VisionModel
 from tapetum.types.dictionaries import Dictionary, DictionaryMethod, DictionaryNumbers, beyond_chance, told
 
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "concepts.md"
-BEGIN, END = "<!-- made by `make bench`: concepts -->", "<!-- end: concepts -->"
 SHAPES = ("disc", "square", "triangle", "star", "ring", "cross")
 GROUNDS = ("grass", "snow", "water", "sand", "brick", "clouds")
 PLANTED_LAYER, PLANTED_N = "features.2.2", 12
@@ -75,9 +75,7 @@ def run(folder: Path | None, only: Sequence[str] = ()) -> int:
         tables.append(_table(case, [one for one in NAMES if not only or one in only]))
         print(f"{tables[-1]}\n{time.perf_counter() - begun:.0f} s", flush=True)
     if len(tables) == 2 and not only:
-        text = PAGE.read_text()
-        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{chr(10).join(tables)}\n{END}{after}")
+        put("howto/concepts.md", "concepts", "\n".join(tables).rstrip())
     return 0
 
 
@@ -145,9 +143,7 @@ def probe(scores: Tensor, groups: Tensor, chosen: Tensor) -> list[float]:
 
 def _auc(scores: Tensor, group: Tensor) -> Tensor:
     """Returns the AUC (n,) of each column of scores (pictures, n): the chance that one of the group has the larger one."""
-    inside, outside = int(group.sum()), int((~group).sum())
-    places = ranks(scores.T)[:, group].sum(1)
-    return (places - inside * (inside - 1) / 2) / (inside * outside)
+    return auc_of_ranks(ranks(scores.T)[:, group].sum(1), int(group.sum()), len(group))
 
 
 def _table(case: Case, methods: Sequence[str]) -> str:

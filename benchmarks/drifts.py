@@ -22,9 +22,7 @@ import torch
 
 import tapetum as tp
 from benchmarks.cells import Cells
-
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "compare.md"
-BEGIN, END = "<!-- made by `make bench`: compare -->", "<!-- end: compare -->"
+from benchmarks.pages import put
 
 FAMILIES = (9100, 9200)
 SEEDS = 7
@@ -58,8 +56,7 @@ def run(cache_: Path, only: Sequence[str] = ()) -> int:
     text = "\n".join(table(rows))
     print(text)
     if not only:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put("howto/compare.md", "compare", text)
     found, missed, accused = counts(rows, "plain")
     return 0 if 10 * found >= 9 * (found + missed) and not accused else 1
 

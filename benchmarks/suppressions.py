@@ -19,10 +19,9 @@ from torch import Tensor
 
 import tapetum as tp
 from benchmarks.cells import Cells
+from benchmarks.pages import put
 from tapetum.training.data import labelled
 
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "repair.md"
-BEGIN, END = "<!-- made by `make bench`: suppress -->", "<!-- end: suppress -->"
 KINDS = ("watermark", "border", "background", "texture", "color")
 SEEDS = (31, 32)
 CLASSES = ("house", "fish", "car", "cup")
@@ -45,8 +44,7 @@ def run(cache: Path, only: Sequence[str] = ()) -> int:
     text = "\n".join(table(rows))
     print(text)
     if not only:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put("howto/repair.md", "suppress", text)
     found = [row for row in rows if row["how"]]
     return 0 if all(row["after"] <= 0.2 * row["before"] for row in found) else 1
 

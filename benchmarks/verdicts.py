@@ -20,14 +20,14 @@ from torch import Tensor
 import tapetum as tp
 from benchmarks.cells import Cells
 from benchmarks.mosaics import photographs
+from benchmarks.pages import put
 from tapetum.engines.scores import as_probability
+from tapetum.engines.shares import wilson
 from tapetum.families.nearness import SPLIT, near_among
 from tapetum.families.verdicts import Trials, ask
 from tapetum.families.verdicts.judging import TINY
 from tapetum.types.explanations import TOGETHER
 
-PAGE = Path(__file__).parents[1] / "docs" / "choosing.md"
-BEGIN, END = "<!-- made by `make bench`: verdicts -->", "<!-- end: verdicts -->"
 MODEL = "efficientnet_lite0"
 PHOTOS = 50
 SPLITS = 40
@@ -67,9 +67,7 @@ def run(folder: Path | None, cache: Path, only: Sequence[str] = ()) -> int:
     text = "\n".join([*table(main), "", *trade_off(main), "", *unions(split)])
     print(text)
     if not only:
-        page = PAGE.read_text(encoding="utf-8")
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+        put("choosing.md", "verdicts", text)
     return 0 if all(kept(main, split)) else 1
 
 
@@ -159,16 +157,9 @@ def stands(cell: Mapping[str, Any], level: float = LEVEL, errors: float = 1.0) -
     return cell["margin"] is not None and cell["p"] <= level and cell["margin"] > errors
 
 
-def interval(count: int, n: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share."""
-    z, p = 1.96, count / n
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-
-
 def _share(count: int, n: int) -> str:
-    low, high = interval(count, n)
-    return f"{count / n:.0%} ({max(low, 0):.0%} to {high:.0%})".replace("%", " %")
+    low, high = wilson(torch.tensor(count / n, dtype=torch.float64), n)
+    return f"{count / n:.0%} ({max(float(low), 0):.0%} to {high:.0%})".replace("%", " %")
 
 
 def table(main: Sequence[Mapping[str, Any]]) -> list[str]:

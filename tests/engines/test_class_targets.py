@@ -158,6 +158,7 @@ def test_labels_come_before_other_meanings_of_a_text() -> None:
 
 REFUSED = {
     "no:1": (LayerError, "no layer 'no' in residual"),
+    "*:1": (LayerError, "means 12 layers of residual"),
     "second:99": (TargetError, "unit second:99 does not exist"),
     "output 9": (TargetError, r"^output 9 does not exist: residual gives 5, 0 to 4$"),
     "probability of 7": (TargetError, r"^class 7 does not exist: residual has 5 classes, 0 to 4$"),

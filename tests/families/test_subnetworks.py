@@ -184,6 +184,8 @@ def test_masks_that_fit_nothing_are_refused_in_one_line() -> None:
         tp.subnetwork(model, {"relu": torch.ones(8, 8, dtype=torch.bool)})
     with pytest.raises(MethodError, match="True or False"):
         tp.subnetwork(model, {"conv": torch.rand(8)})
+    with pytest.raises(LayerError, match="means 6 layers"):
+        tp.subnetwork(model, {"*": KEEP})
     with pytest.raises(MethodError, match="takes images="):
         tp.subnetwork(model, {"conv": KEEP}, fill="mean")
     reused = vision_model("reused")

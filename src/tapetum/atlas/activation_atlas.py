@@ -27,6 +27,7 @@ from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.scan import Scanning
 from tapetum.engines.scan.scan import key_of as scan_key
 from tapetum.engines.scan.trackers import Positions
+from tapetum.engines.scores.inside import one_layer
 from tapetum.families.compositions.grids import towards
 from tapetum.keeping.keyed import Kept, Key
 from tapetum.keeping.places import removed
@@ -135,12 +136,10 @@ def usual_positions(pictures: int) -> int:
 
 
 def _checked(model: VisionModel, layer: str) -> str:
-    names = model.find_layers(layer)
-    if len(names) != 1:
-        raise LayerError(f"an activation atlas is of one layer, not of {len(names)}: {', '.join(names[:3])}...")
-    if model.survey[names[0]].channels is None:
-        raise LayerError(f"{names[0]} has no channels; `tapetum layers` lists what each layer gives")
-    return names[0]
+    name = one_layer(model, layer, ", since an activation atlas is of one layer")
+    if model.survey[name].channels is None:
+        raise LayerError(f"{name} has no channels; `tapetum layers` lists what each layer gives")
+    return name
 
 
 # --- the map

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tapetum.engines.feeding import any_answer, passed_by, read_of
 from tapetum.engines.probe import activations, capture
 from tapetum.engines.scores import ModelScore
+from tapetum.engines.scores.inside import one_layer
 from tapetum.models.choice import candidates, choose_layer
 from tapetum.models.layers import to_map
 from tapetum.models.sites import shortened
@@ -77,15 +78,12 @@ def by_name(model: VisionModel, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def named_layer(model: VisionModel, layer: str) -> str:
     """Returns the one layer that a name or glob matches; refuses several matches, and a layer without a map (n, c, h, w)."""
-    names = model.find_layers(layer)
-    if len(names) != 1:
-        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-        raise LayerError(f"'{layer}' means {len(names)} layers of {model.name} ({shown}); give one, or a list to fuse")
-    if model.survey[names[0]].grid is None:
-        others = [one for one in model.survey.others(names[0]) if model.survey[one].grid is not None]
+    name = one_layer(model, layer, ", or a list to fuse")
+    if model.survey[name].grid is None:
+        others = [one for one in model.survey.others(name) if model.survey[one].grid is not None]
         hint = f"; of its outputs {shortened(others)} are maps" if others else ""
-        raise LayerError(f"{names[0]} of {model.name} gives no map (n, c, h, w) to look at{hint}")
-    return names[0]
+        raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to look at{hint}")
+    return name
 
 
 def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collection[str] = ()) -> str:

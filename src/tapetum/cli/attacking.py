@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.border.running import run
-from tapetum.cli.batches import images_of, listed_refusals, readable, status
+from tapetum.cli.batches import listed_refusals, opened, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, one_line, remark, say
@@ -35,11 +35,7 @@ def attack_files(
     """Attacks all readable images; returns exit status 0, 1 if some images were refused, 2 if nothing was done."""
     given = _own(method, keywords)
     folder = checked_folder(out)
-    files, refused = images_of(images)
-    network = model.load()
-
-    files, unread = readable(files, network.preprocessing)
-    refused += unread
+    network, files, refused = opened(model, images)
     if not files:
         return 2
     with bar("attack") as watcher, watching(watcher):

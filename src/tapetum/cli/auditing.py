@@ -12,17 +12,16 @@ from tapetum.cli.batches import say_skipped
 from tapetum.cli.explaining import model_facts
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import STOPPED, bar, fail, remark, say
+from tapetum.cli.outputs import write_result
+from tapetum.cli.terminal import STOPPED, bar, duration, fail, remark, say
 from tapetum.data.streams import as_source
 from tapetum.families.audits.auditing import audit
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, watching
 from tapetum.reports.audits import content_of, write_audit
 from tapetum.reports.machine import write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 from tapetum.types import Audit, Cancelled
 
 
@@ -68,23 +67,16 @@ def _telling(watcher: Watcher) -> Watcher:
             remark(stage if event.unit in stage else f"{stage}: {event.total:,} {event.unit}")
         elif event.unit == "twins" and event.done == 1 and f"{stage} " not in begun:
             begun[f"{stage} "] = now
-            remark(f"{stage}: about {_length((now - begun.get(stage, now)) * (event.total - 1))}")
+            remark(f"{stage}: about {duration((now - begun.get(stage, now)) * (event.total - 1))}")
         return watcher(event)
 
     return watch
 
 
-def _length(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{round(seconds / 60)} minutes"
-
-
 def _write(folder: Path, found: Audit, network: VisionModel, model: ModelChoice, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Writes the report, the figure and the saved result, all or nothing; returns the content of audit.json."""
-    pictures = [{"files": [], "picture": "audit.png", "result": "audit"}]
-    content = content_of(found, {**facts, "images": pictures})
     with complete(folder) as work:
-        write_figure(work / "audit.png", show(found), facts)
-        save(found, work / "audit")
+        content = content_of(found, {**facts, "images": write_result(work, "audit", found, facts)})
         write_audit(work / "report.html", found, facts, model_facts(network, ""), model.words)
         write_json(work / "audit.json", content)
     return content

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, debugging, fail, one_line, remark, unexpected
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.sources import find_images
 from tapetum.files import shown
+from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher
 from tapetum.types import ImageError, TapetumError, UnwritableError
 
@@ -41,6 +43,14 @@ def readable(files: Sequence[str], preprocessing: Preprocessing) -> tuple[list[s
             return file
 
     return for_each(files, read)
+
+
+def opened(model: ModelChoice, images: Sequence[str]) -> tuple[VisionModel, list[str], Refused]:
+    """Loads a model; returns it with the images that can be read, and those that cannot, with reasons."""
+    files, refused = images_of(images)
+    network = model.load()
+    files, unread = readable(files, network.preprocessing)
+    return network, files, refused + unread
 
 
 def for_each(

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 import tapetum
-from tapetum.cli.batches import images_of, listed_refusals, readable, status
+from tapetum.cli.batches import images_of, listed_refusals, opened, readable, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
-from tapetum.cli.terminal import bar, remark, say
+from tapetum.cli.terminal import bar, duration, remark, say
 from tapetum.families.circuits.looks import STEPS
 from tapetum.figures import show
 from tapetum.keeping.provenance import now
@@ -39,10 +39,7 @@ def circuit_files(
 ) -> int:
     """Finds the circuit on all readable images; returns exit status 0, 1 if some were refused, 2 if nothing was done."""
     folder = checked_folder(out)
-    files, refused = images_of(images)
-    network = model.load()
-    files, unread = readable(files, network.preprocessing)
-    refused += unread
+    network, files, refused = opened(model, images)
     if not files:
         return 2
     others = _others(reference, network)
@@ -91,13 +88,7 @@ def _plan(network: VisionModel, files: Sequence[str], target: str | None, keywor
     pictures = f"; then a picture of every channel, {side} px" if side is not None else ""
     some = "one image" if len(files) == 1 else f"{len(files)} images"
     what = f"circuit of {target or 'the answer'} on {some}: up to {edges} edges by {keywords['measure']}, each judged"
-    return f"{what} by taking it away{tested}{pictures}; about {_duration(one * passes)}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    return f"{what} by taking it away{tested}{pictures}; about {duration(one * passes)}"
 
 
 # --- files

@@ -9,20 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete, placed
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, remark, say, say_file, telling
+from tapetum.cli.outputs import say_result, write_result
+from tapetum.cli.terminal import bar, remark, telling
 from tapetum.data.streams import as_source
 from tapetum.families.comparing.comparing import compare
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.comparing import as_json, page, write_junit
 from tapetum.reports.machine import write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 from tapetum.types import Comparison, ModelError, TapetumError
 
 WEIGHTS = (".pth", ".pt", ".ckpt", ".safetensors", ".bin")
@@ -59,13 +57,7 @@ def compare_folder(
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
         write_junit(report, found, time.perf_counter() - begun)
-    if as_json_:
-        say_file(out / "report.json")
-    else:
-        say(f"{found}\nreport: {out / 'report.html'}")
-    for sentence in found.notes:
-        remark(sentence)
-    say_skipped(found.skipped.items(), "report.json")
+    say_result(found, f"{found}\nreport: {out / 'report.html'}", folder / "report.json", as_json=as_json_)
     return _status(found, fail_below)
 
 
@@ -105,8 +97,6 @@ def _loaded(name: str, model: ModelChoice | None) -> VisionModel:
 
 def _write(folder: Path, found: Comparison, facts: Mapping[str, Any], command: str) -> None:
     with complete(folder) as work:
-        write_figure(work / "comparison.png", show(found), facts)
-        save(found, work / "comparison")
+        pictures = write_result(work, "comparison", found, facts)
         page(work / "report.html", found, command)
-        pictures = [{"files": [], "picture": "comparison.png", "result": "comparison"}]
         write_json(work / "report.json", {**facts, "images": pictures, **as_json(found)})

@@ -8,15 +8,14 @@ from typing import Any
 
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import STOPPED, bar, fail, remark, say, say_file
+from tapetum.cli.outputs import say_result, write_result
+from tapetum.cli.terminal import STOPPED, bar, fail
 from tapetum.data.streams import as_source
 from tapetum.families.dictionaries.concepts import concepts
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 from tapetum.types import Cancelled, Concepts
 
 
@@ -35,20 +34,13 @@ def find_concepts(
     parameters = {**keywords, "data": data, "layer": found.layer}
     facts = {**of_model(network), "method": "concepts", "parameters": parameters, "started": started}
     _write(folder, found, facts)
-    if as_json:
-        say_file(folder / "report.json")
-    else:
-        say(f"{found}\n{out / 'concepts.png'}")
-    for sentence in found.notes:
-        remark(sentence)
+    say_result(found, f"{found}\n{out / 'concepts.png'}", folder / "report.json", as_json=as_json)
     return 0
 
 
 def _write(folder: Path, found: Concepts, facts: Mapping[str, Any]) -> None:
     with complete(folder) as work:
-        write_figure(work / "concepts.png", show(found), facts)
-        save(found, work / "concepts")
-        pictures = [{"files": [], "picture": "concepts.png", "result": "concepts"}]
+        pictures = write_result(work, "concepts", found, facts)
         write_json(work / "report.json", {**facts, "images": pictures, **as_table(found)})
 
 

@@ -9,15 +9,14 @@ from typing import Any
 from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
+from tapetum.cli.outputs import write_result
 from tapetum.cli.terminal import bar, remark, say
 from tapetum.data.streams import as_source
 from tapetum.families.cues import shape_or_texture
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 
 
 def answer_cues(*, data: str, model: ModelChoice, out: Path, keywords: Mapping[str, Any]) -> int:
@@ -28,8 +27,6 @@ def answer_cues(*, data: str, model: ModelChoice, out: Path, keywords: Mapping[s
         found = shape_or_texture(network, source, **keywords)
     facts = {**of_model(network), "method": "shape_or_texture", "parameters": {**keywords, "data": data}, "started": started}
     with complete(folder) as work:
-        write_figure(work / "cues.png", show(found), facts)
-        save(found, work / "cues")
         numbers = {
             "said": found.said(),
             "counts": found.counts,
@@ -40,7 +37,7 @@ def answer_cues(*, data: str, model: ModelChoice, out: Path, keywords: Mapping[s
             "by_category": found.by_category,
             "skipped": dict(found.skipped),
         }
-        pictures = [{"files": [], "picture": "cues.png", "result": "cues"}]
+        pictures = write_result(work, "cues", found, facts)
         write_json(work / "report.json", {**facts, **nan_as_null(numbers), "images": pictures})
     say(str(found))
     for sentence in found.notes:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from tapetum.cli.batches import Refused, images_of, listed_refusals, readable
+from tapetum.cli.batches import listed_refusals, opened
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, say
 from tapetum.families.health.doctor import doctor
 from tapetum.families.nearness import near_classes
-from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.types.text import table
 
@@ -20,7 +19,7 @@ def examine(*, model: ModelChoice, images: Sequence[str], as_json: bool) -> int:
 
     The status is 2 if images were named and none can be read.
     """
-    network, files, refused = _opened(model, images)
+    network, files, refused = opened(model, images)
     if images and not files:
         return 2
     with bar("doctor") as watcher, watching(watcher):
@@ -36,17 +35,9 @@ def examine(*, model: ModelChoice, images: Sequence[str], as_json: bool) -> int:
 
 def list_near(*, model: ModelChoice, of: str, images: Sequence[str], k: int) -> int:
     """Prints the k classes nearest to one; returns exit status 0, 1 if an image was refused, 2 if none can be read."""
-    network, files, refused = _opened(model, images)
+    network, files, refused = opened(model, images)
     if images and not files:
         return 2
     found = near_classes(network, int(of) if of.isdecimal() else of, k, files or None)
     say(table(("class", "label", "likeness"), [(str(one.index), one.label or "", f"{one.likeness:.2f}") for one in found]))
     return 1 if refused else 0
-
-
-def _opened(model: ModelChoice, images: Sequence[str]) -> tuple[VisionModel, list[str], Refused]:
-    """Loads a model; returns it with the files that can be read, and those that cannot, with reasons."""
-    files, refused = images_of(images)
-    network = model.load()
-    files, unread = readable(files, network.preprocessing)
-    return network, files, refused + unread

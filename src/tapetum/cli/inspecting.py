@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.border.running import run
-from tapetum.cli.batches import images_of, listed_refusals, readable, status
+from tapetum.cli.batches import listed_refusals, opened, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, remark, say
@@ -32,11 +32,7 @@ def inspect_files(
     method = lookup(name)
     check_parameters(method, keywords)
     folder = checked_folder(out)
-    files, refused = images_of(images)
-    network = model.load()
-
-    files, unread = readable(files, network.preprocessing)
-    refused += unread
+    network, files, refused = opened(model, images)
     if not files and method.takes != "model":
         return 2
     about = {} if target is None else {"target": as_target(target)}

@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, remark, say, say_file
+from tapetum.cli.outputs import say_result, write_result
+from tapetum.cli.terminal import bar
 from tapetum.data.streams import as_source
 from tapetum.families.naming.naming import name_units
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 from tapetum.types import UnitNames
 
 
@@ -30,17 +28,9 @@ def name_layer(*, data: str, layer: str, model: ModelChoice, out: Path, as_json:
     parameters = {**keywords, "data": data, "layer": layer}
     facts = {**of_model(network), "method": "name_units", "parameters": parameters, "started": started}
     with complete(folder) as work:
-        write_figure(work / "names.png", show(found), facts)
-        save(found, work / "names")
-        pictures = [{"files": [], "picture": "names.png", "result": "names"}]
+        pictures = write_result(work, "names", found, facts)
         write_json(work / "report.json", {**facts, **nan_as_null(_numbers(found)), "images": pictures})
-    if as_json:
-        say_file(out / "report.json")
-    else:
-        say(f"{found}\n{out / 'names.png'}")
-    for sentence in found.notes:
-        remark(sentence)
-    say_skipped(found.skipped.items(), "report.json")
+    say_result(found, f"{found}\n{out / 'names.png'}", folder / "report.json", as_json=as_json)
     return 1 if found.skipped else 0
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, remark, say, say_file, telling
+from tapetum.cli.outputs import say_result
+from tapetum.cli.terminal import bar, telling
 from tapetum.data.streams import as_source
 from tapetum.families.questions.asking import five_questions
 from tapetum.keeping.provenance import now
@@ -38,14 +38,8 @@ def ask_folder(*, data: str, model: ModelChoice, out: Path, as_json: bool, keywo
         save(found, work / "answers")
         write_answers(work, found, words=_words(data, model, keywords), about=about)
         write_json(work / "report.json", content)
-    if as_json:
-        say_file(folder / "report.json")
-    else:
-        say("\n\n".join(f"{one.question}\n{one.sentence}" for one in found.answers))
-        say(f"\n{out / 'report.html'}")
-    for sentence in found.notes:
-        remark(sentence)
-    say_skipped(found.skipped.items(), "report.json")
+    words = [f"{one.question}\n{one.sentence}" for one in found.answers]
+    say_result(found, "\n\n".join([*words, str(out / "report.html")]), folder / "report.json", as_json=as_json)
     return 1 if found.skipped else 0
 
 

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.border.texts import names_in
-from tapetum.cli.batches import images_of, listed_refusals, readable, status
+from tapetum.cli.batches import listed_refusals, opened, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
+from tapetum.cli.outputs import write_result
 from tapetum.cli.terminal import bar, remark, say, telling
 from tapetum.families.sanity import sanity_check
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 
 
 def check_files(
@@ -25,13 +24,10 @@ def check_files(
 ) -> int:
     """Checks methods on all readable images; returns exit status 0, 1 if some images were refused, 2 if nothing was done."""
     folder, names = checked_folder(out), names_in("methods", methods)
-    files, refused = images_of(images)
-    network, started = model.load(), now()
-
-    files, unread = readable(files, network.preprocessing)
-    refused += unread
+    network, files, refused = opened(model, images)
     if not files:
         return 2
+    started = now()
     about = {} if target is None else {"target": as_target(target)}
     with bar("sanity-check") as watcher, watching(telling(watcher, "networks")):
         found = sanity_check(network, files, names, **about, **keywords)
@@ -43,9 +39,7 @@ def check_files(
         )
     ]
     with complete(folder) as work:
-        write_figure(work / "sanity.png", show(found), facts)
-        save(found, work / "sanity")
-        pictures = [{"files": files, "picture": "sanity.png", "result": "sanity"}]
+        pictures = write_result(work, "sanity", found, facts, files)
         content = {**facts, "verdicts": verdicts, "images": pictures, "refused": listed_refusals(refused)}
         write_json(work / "report.json", content)
     say(str(found))

@@ -49,6 +49,13 @@ def one_line(text: object, longest: int = 1000) -> str:
     return printable(text)[:longest]
 
 
+def duration(seconds: float) -> str:
+    """Returns a length of time in words, as exact as an estimate is."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def unexpected(error: Exception) -> str:
     """Describes an unforeseen error in one line; system errors and lack of memory without the name of the exception."""
     if isinstance(error, OSError) and (error.strerror or error.filename):

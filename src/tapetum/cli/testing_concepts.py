@@ -8,14 +8,13 @@ from typing import Any
 
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
+from tapetum.cli.outputs import write_result
 from tapetum.cli.terminal import bar, remark, say
 from tapetum.families.concept_tests.tcav import tcav
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 from tapetum.types import MethodError, Tcav
 
 
@@ -39,9 +38,7 @@ def ask_about_concepts(
     given = {"concepts": list(concepts), "random": random, "images": images, "target": target, "layer": found.layer}
     facts = {**of_model(network), "method": "tcav", "parameters": {**keywords, **given}, "started": started}
     with complete(folder) as work:
-        write_figure(work / "tcav.png", show(found), facts)
-        save(found, work / "tcav")
-        pictures = [{"files": [], "picture": "tcav.png", "result": "tcav"}]
+        pictures = write_result(work, "tcav", found, facts)
         write_json(work / "report.json", {**facts, **nan_as_null(_numbers(found)), "images": pictures})
     say(str(found))
     for sentence in found.notes:

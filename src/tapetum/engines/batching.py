@@ -42,8 +42,7 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
         return 1
     if batch != "auto":
         return batch
-    one = max(1, model.survey.activation_bytes) * (2 if gradients else 1)
-    fits = int(free_bytes(model.device) * SHARE / one)
+    fits = fitting(model, 2 if gradients else 1)
     usual = USUAL if model.device.type == "cpu" else 4 * USUAL
     if gradients:
         return max(1, min(fits, usual // 2))
@@ -51,6 +50,11 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
     if model.device.type == "cpu" and usual * largest > BLOCK and not _keeps_blocks():
         usual = max(FEWEST, BLOCK // largest)
     return max(1, min(fits, usual))
+
+
+def fitting(model: VisionModel, copies: int) -> int:
+    """Returns the number of images of which so many copies of all layers' outputs fit into the free memory's share."""
+    return int(free_bytes(model.device) * SHARE / (max(1, model.survey.activation_bytes) * copies))
 
 
 def _keeps_blocks() -> bool:

@@ -67,6 +67,14 @@ def _range_below(m: int, q: float) -> float:
     return float(m * torch.trapezoid(density * inside ** (m - 1), z))
 
 
+def auc_of_ranks(sums: Tensor, m: Tensor | int, n: int) -> Tensor:
+    """Returns AUC = P(one of a group is above one outside) + P(equal) / 2 from the sum of the ranks of its m members among n.
+
+    Ranks count from 0, as `ranks` returns them (mann1947test).
+    """
+    return (sums - m * (m - 1) / 2) / (m * (n - m))
+
+
 def rank_sum_test(scores: Tensor, inside: Tensor) -> tuple[float, float]:
     """Returns AUC and p-value of the scores (n,) of a group `inside` (n,) bool against the others (mann1947test).
 
@@ -110,12 +118,12 @@ def _few_wins(m: int, n: int) -> NDArray[np.float64]:
     return np.minimum(ways.cumsum() / math.comb(n, m), 1.0)
 
 
-def resamples(n: int, seed: int) -> Tensor:
-    """Returns how often each of n pictures is drawn in each of 1000 resamples with repetition, (1000, n)."""
+def resamples(n: int, seed: int, draws: int = DRAWS) -> Tensor:
+    """Returns how often each of n pictures is drawn in each of some resamples with repetition, (draws, n)."""
     if n == 0:
-        return torch.zeros(DRAWS, 0, dtype=torch.float64)
-    drawn = torch.randint(n, (DRAWS, n), generator=torch.Generator().manual_seed(seed))
-    return torch.zeros(DRAWS, n, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(DRAWS, n, dtype=torch.float64))
+        return torch.zeros(draws, 0, dtype=torch.float64)
+    drawn = torch.randint(n, (draws, n), generator=torch.Generator().manual_seed(seed))
+    return torch.zeros(draws, n, dtype=torch.float64).scatter_add_(1, drawn, torch.ones(draws, n, dtype=torch.float64))
 
 
 def interval(sums: Tensor, counts: Tensor, times: Tensor) -> Tensor:
@@ -128,3 +136,13 @@ def interval(sums: Tensor, counts: Tensor, times: Tensor) -> Tensor:
     means = (times @ flat) / (times @ numbers)  # NaN where no drawn picture counts
     points = torch.nanquantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64), 0)
     return points.T.reshape(*sums.shape[1:], 2)
+
+
+def mean_interval(values: Tensor, draws: Tensor) -> tuple[float, float]:
+    """Returns the bootstrap interval of the mean of values (n,): its 2.5 and 97.5 per cent points.
+
+    draws  (draws, n) indices of the values that are drawn, with repetition
+    """
+    means = values[draws].mean(1)
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
+    return low, high

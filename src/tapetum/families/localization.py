@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tapetum.border.attributions import status_of
 from tapetum.border.methods import metric
+from tapetum.engines.ranks import auc_of_ranks
 from tapetum.engines.similarity import ranks
 from tapetum.types import Attribution, Localization, MethodError, Range
 from tapetum.types.outcomes import Outcome
@@ -161,5 +162,4 @@ def _pointing(tolerance_px: float | int, ranking: Tensor, mask: Tensor) -> Tenso
 
 def _auc(ranking: Tensor, mask: Tensor) -> Tensor:
     order = ranks(ranking.flatten()[None])[0]
-    m, n = mask.sum().double(), (~mask).sum().double()
-    return (order[mask.flatten()].sum() - m * (m - 1) / 2) / (m * n)  # Mann and Whitney's U
+    return auc_of_ranks(order[mask.flatten()].sum(), mask.sum().double(), mask.numel())

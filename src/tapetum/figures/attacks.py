@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tapetum.data.planes import viewable
+from tapetum.engines.shares import wilson
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LIGHT, Figure
@@ -19,7 +19,6 @@ from tapetum.types.attacks import LEVELS, budget_in_words
 MAX_ROWS = 5
 SIDE_IN = 2.1
 CHART_IN = 2.6
-Z = 1.96  # of a 95 % interval
 
 
 @draw.register
@@ -69,7 +68,7 @@ def _curve(axes: Any, result: Attack) -> None:
     """Draws the share of images reached against the budget, with 95 % intervals (Wilson)."""
     scale = LEVELS if result.norm == "inf" else 1
     places = [scale * eps for eps in result.eps if eps is not None]
-    low, high = wilson(result.reached.sum(0).double().cpu(), len(result))
+    low, high = wilson(result.reached.sum(0).double().cpu() / len(result), len(result))
     axes.plot(places, result.rate.cpu().numpy(), color=LIGHT.accent, linewidth=1.5, marker="o", markersize=3)
     axes.fill_between(places, low.numpy(), high.numpy(), color=LIGHT.accent, alpha=0.15, linewidth=0)
     unit = f"largest change of a value, in 1/{LEVELS}" if result.norm == "inf" else "length of the change"
@@ -77,10 +76,3 @@ def _curve(axes: Any, result: Attack) -> None:
     axes.set_ylim(-0.03, 1.03)
     aim = "Answers that reach the aim" if any(result.aim) else "Answers that change"
     canvas.heading(axes, f"{aim}, of {len(result)} images; band: 95 % interval")
-
-
-def wilson(done: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Returns the ends of Wilson's 95 % interval of shares done / n."""
-    share, z = done / n, Z**2 / n
-    middle, half = share + z / 2, Z * torch.sqrt(share * (1 - share) / n + z / (4 * n))
-    return (middle - half) / (1 + z), (middle + half) / (1 + z)

@@ -86,12 +86,7 @@ def _caption(circuit: Circuit, layout: _Layout, i: int) -> str:
     if i == len(layout.columns) - 1:
         return circuit.target
     many = f", {len(column)} of {layout.counts[i]}" if layout.counts[i] > len(column) else ""
-    return f"{nodes[column[0]].layer}{many}: {', '.join(_name(circuit, one) for one in column)}"
-
-
-def _name(circuit: Circuit, node: int) -> str:
-    one = circuit.nodes[node]
-    return {"channel": f"{one.index}", "head": f"head {one.index}", "mlp": "MLP", "score": one.layer}[one.kind]
+    return f"{nodes[column[0]].layer}{many}: {', '.join(nodes[one].short for one in column)}"
 
 
 def _faces(circuit: Circuit) -> dict[int, Tensor]:
@@ -161,7 +156,7 @@ def _node(
     if face is not None:
         page.paste(Image.fromarray(to_uint8(face.float() / 255)).resize((side, side), Image.Resampling.BICUBIC), (x, y))
     draw.rectangle([x, y, x + side, y + side], None if face is not None else LIGHT.wash, LIGHT.muted)
-    words = _name(circuit, node)
+    words = circuit.nodes[node].short
     if circuit.nodes[node].kind == "score":
         inside = "\n".join(wrap(words, 10)[:5])
         draw.multiline_text((x + side / 2, y + side / 2), inside, LIGHT.ink, font, "mm", align="center")

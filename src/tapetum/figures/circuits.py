@@ -57,8 +57,7 @@ def _graph(axes: Any, result: Circuit, columns: list[list[int]], layers: list[st
     for node, (x, y) in places.items():
         one = result.nodes[node]
         axes.plot([x], [y], "o", color=LIGHT.accent if one.kind != "score" else LIGHT.ink, markersize=7, zorder=3)
-        words = {"channel": f"{one.index}", "head": f"head {one.index}", "mlp": "MLP", "score": one.layer}[one.kind]
-        axes.text(x, y + 0.2, words, fontsize=NOTE_PT, color=LIGHT.ink, ha="center", va="bottom", parse_math=False)
+        axes.text(x, y + 0.2, one.short, fontsize=NOTE_PT, color=LIGHT.ink, ha="center", va="bottom", parse_math=False)
     low = min((y for _, y in places.values()), default=0.0)
     for x, layer in enumerate(layers):
         axes.text(x, low - 0.7, layer, fontsize=NOTE_PT, color=LIGHT.muted, ha="center", va="top", parse_math=False)

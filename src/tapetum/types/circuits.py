@@ -45,6 +45,11 @@ class CircuitNode:
         return names.get(self.kind, self.layer)
 
     @property
+    def short(self) -> str:
+        """Its name beside those of its layer: "5", "head 2", "MLP"; the score's is the target."""
+        return {"channel": f"{self.index}", "head": f"head {self.index}", "mlp": "MLP", "score": self.layer}[self.kind]
+
+    @property
     def unit(self) -> Unit | None:
         """The node as a unit, for `tp.visualize` and as a target; None for heads, MLPs and the score."""
         return Unit(self.layer, self.index) if self.kind == "channel" else None

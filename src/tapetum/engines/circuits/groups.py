@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,9 +26,6 @@ from tapetum.models.operations.nested import outputs
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError
 from tapetum.types.circuits import NodeKind
-
-Node: TypeAlias = tuple["NodeGroup", int]
-"""One node: its group and its number there."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +74,6 @@ class NodeGroup:
             return apart.mean((0, 2), keepdim=True).expand_as(apart).flatten(0, 1)
         kept = {axis % values.ndim for axis in (self.axis, -1 if self.kind != "channel" else None) if axis is not None}
         return values.mean([i for i in range(values.ndim) if i not in kept], keepdim=True).expand_as(values)
-
-    def text(self, index: int) -> str:
-        """Name of a node: "blocks.3.bn1:5", "blocks.3.attn head 2", "blocks.3.mlp.fc2"."""
-        return {"channel": f"{self.layer}:{index}", "head": f"{self.layer} head {index}", "mlp": self.layer}[self.kind]
 
 
 @dataclass(frozen=True, eq=False)

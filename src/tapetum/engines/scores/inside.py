@@ -85,9 +85,18 @@ def _unit_value(activation: Tensor, unit: Unit | Concept) -> Tensor:
     return channel.mean() if unit.position is None else channel[unit.position]
 
 
+def one_layer(model: VisionModel, layer: str, why: str = "") -> str:
+    """Returns the full name of the layer that a name or glob means; refuses several, with `why` at the end."""
+    names = model.find_layers(layer)
+    if len(names) != 1:
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        raise LayerError(f"'{layer}' means {len(names)} layers of {model.name} ({shown}); give one{why}")
+    return names[0]
+
+
 def checked_unit(model: VisionModel, unit: Unit) -> Unit:
     """Returns the unit; refuses a layer that the model does not have, and a channel or position that the layer lacks."""
-    (layer,) = model.find_layers(unit.layer)
+    layer = one_layer(model, unit.layer)
     channels, grid = model.survey[layer].channels, model.survey[layer].grid
     if channels is None:
         raise LayerError(f"{layer} of {model.name} has no map and so no units")
@@ -102,10 +111,7 @@ def checked_concept(model: VisionModel, concept: Concept, *, placed: bool = True
 
     Without `placed` the position is not checked against the layer's map at the model's own size.
     """
-    found = model.find_layers(concept.layer)
-    if len(found) != 1:
-        raise LayerError(f"'{concept.layer}' means {len(found)} layers of {model.name}: a concept has one")
-    row = model.survey[found[0]]
+    row = model.survey[one_layer(model, concept.layer, ", since a concept has one")]
     if row.units is None:
         raise LayerError(f"{row.name} of {model.name} has no map and so no directions of channels")
     if len(concept.direction) != row.units:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from tapetum.engines.ranks import resamples
+
 SHUFFLES = 2000
 RESAMPLES = 500
 TINY = 1e-9
@@ -126,10 +128,7 @@ def interval(moves: Moves, labels: Tensor, index: int, seed: int) -> tuple[float
     """Interval of 95 % of a class's effect: pictures are resampled, and a move counts as often as both of its pictures."""
     counted = (labels[moves.to] != index) & moves.usable
     to, given, change = moves.to[counted], moves.given[counted], moves.change[counted, index].double()
-    generator = torch.Generator().manual_seed(seed)
-    n = len(labels)
-    draws = torch.randint(n, (RESAMPLES, n), generator=generator)
-    times = torch.zeros(RESAMPLES, n, dtype=torch.float64).scatter_add_(1, draws, torch.ones(RESAMPLES, n, dtype=torch.float64))
+    times = resamples(len(labels), seed, RESAMPLES)
     weight, inside = times[:, to] * times[:, given], (labels[given] == index).double()
     means = [(weight * side) @ change / (weight @ side).clamp(min=1) for side in (inside, 1 - inside)]
     low, high = (means[0] - means[1]).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.preprocessing import Size, size_of
+from tapetum.engines.ranks import mean_interval
 from tapetum.families.audits.cues import corners_of, frame_of, sides_of
 
 GRID = 7
@@ -66,5 +67,4 @@ def tested(differences: Tensor, generator: torch.Generator) -> Difference:
     signs = torch.randint(2, (SIGNS, m), generator=generator).double() * 2 - 1
     p = (float(((signs @ differences) / m >= mean - 1e-12).sum()) + 1) / (SIGNS + 1)
     times = torch.randint(m, (RESAMPLES, m), generator=generator)
-    low, high = differences[times].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return Difference(float(mean), (low, high), p)
+    return Difference(float(mean), mean_interval(differences, times), p)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.circuits.groups import NodeGroup
-from tapetum.families.circuits.subject import Node, Subject
+from tapetum.families.circuits.subject import Edge, Node, Subject
 from tapetum.progress import report
 
 TINY = 1e-6
@@ -55,8 +55,12 @@ class Grown:
     tried: dict[Node | None, list[tuple[Node, Tensor]]] = field(default_factory=dict)
 
     @property
-    def edges(self) -> list[tuple[Node, Node | None]]:
+    def edges(self) -> list[Edge]:
         return [(wire.source, wire.target) for wire in self.wires]
+
+    def into(self, receiver: Node | None) -> list[Node]:
+        """Returns the senders of the edges into a node."""
+        return [wire.source for wire in self.wires if wire.target == receiver]
 
     def rivals(self, receiver: Node | None) -> tuple[list[Node], Tensor]:
         """Returns the strongest candidates for edges into a node, and their effects (n, candidates)."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.circuits.groups import NodeGroup
+from tapetum.engines.ranks import mean_interval
 from tapetum.families.circuits.growing import Grown, Wire
-from tapetum.families.circuits.subject import Node, Subject
+from tapetum.families.circuits.subject import Edge, Node, Subject
 from tapetum.progress import track
 
 RANDOM = 19
@@ -49,29 +50,23 @@ class Judge:
     def __call__(self, wire: Wire, *, patch: bool = False) -> Judgement:
         known = self.subject.measure == "patching" and not patch
         effect = wire.effect if known else self.subject.patched(wire.source, wire.target)
-        low, high = interval(effect, self._draws)
+        low, high = mean_interval(effect, self._draws)
         mean, chance = float(effect.mean()), self.chance(wire.target)
         sure = low > 0 or high < 0 if self.subject.n > 1 else mean != 0
         return Judgement(mean, low, high, chance, sure and abs(mean) > chance and mean * wire.weight > 0)
 
     def random(self, count: int) -> list[bool]:
         """Judges random edges by the same rule, each with the sign of its gradient, into the nodes of the circuit in turn."""
-        receivers = list(dict.fromkeys(wire.target for wire in self.grown.wires))
         found: list[bool] = []
-        for i in range(count):
-            receiver = receivers[i % len(receivers)]
-            tables = self.grown.tables[receiver]
-            taken = {wire.source for wire in self.grown.wires if wire.target == receiver}
-            for source in random_senders(tables, 1, taken, self.seed + 1 + i):
-                effect = tables[source.group][:, source.index]
-                found.append(self(Wire(source, receiver, effect, 0.0), patch=True).confirmed)
+        for source, receiver in random_edges(self.grown, count, self.seed + 1):
+            effect = self.grown.tables[receiver][source.group][:, source.index]
+            found.append(self(Wire(source, receiver, effect, 0.0), patch=True).confirmed)
         return found
 
     def chance(self, receiver: Node | None) -> float:
         """Returns the largest mean effect, by magnitude, of random nodes that have a path to the receiver."""
         if receiver not in self._chance:
-            taken = {wire.source for wire in self.grown.wires if wire.target == receiver}
-            nodes = random_senders(self.grown.tables[receiver], RANDOM, taken, self.seed)
+            nodes = random_senders(self.grown.tables[receiver], RANDOM, set(self.grown.into(receiver)), self.seed)
             effects = [abs(float(self.subject.patched(one, receiver).mean())) for one in nodes]
             self._chance[receiver] = max(effects, default=0.0)
         return self._chance[receiver]
@@ -86,16 +81,20 @@ def random_senders(tables: dict[NodeGroup, Tensor], k: int, taken: set[Node], se
     return [node for node in found if node not in taken][:k]
 
 
+def random_edges(grown: Grown, count: int, seed: int) -> list[Edge]:
+    """Draws up to `count` edges that the circuit does not have, into its nodes in turn."""
+    receivers = list(dict.fromkeys(wire.target for wire in grown.wires))
+    found: list[Edge] = []
+    for i in range(count):
+        receiver = receivers[i % len(receivers)]
+        drawn = random_senders(grown.tables[receiver], 1, set(grown.into(receiver)), seed + i)
+        found += [(one, receiver) for one in drawn]
+    return found
+
+
 def draws_of(n: int, seed: int) -> Tensor:
     """Returns indices (DRAWS, n) that draw n images with replacement."""
     return torch.randint(n, (DRAWS, n), generator=torch.Generator().manual_seed(seed))
-
-
-def interval(values: Tensor, draws: Tensor) -> tuple[float, float]:
-    """Returns the ends of the 95 % interval of the mean of values (n,), from draws of the images (bootstrap)."""
-    means = values[draws].mean(1)
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=means.dtype)).tolist()
-    return low, high
 
 
 def stability(subject: Subject, grown: Grown, seed: int) -> list[float]:
@@ -108,7 +107,7 @@ def stability(subject: Subject, grown: Grown, seed: int) -> list[float]:
     draws = draws_of(subject.n, seed)
     found: dict[tuple[Node, Node | None], float] = {}
     for receiver in {wire.target for wire in grown.wires}:
-        own = [wire.source for wire in grown.wires if wire.target == receiver]
+        own = grown.into(receiver)
         nodes, effects = grown.rivals(receiver)
         strong = effects[draws].mean(1).abs()  # (draws, candidates)
         best = strong.topk(min(len(own), len(nodes)), 1).indices

@@ -9,14 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tapetum.families.circuits.planted_training import taught
+from tapetum.families.circuits.planted_training import CLASSES, SIDE, PlantedEdge, taught
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import wrap
 from tapetum.types import MethodError
 from tapetum.types.circuits import CircuitTruth
 
-SIDE = 24
-CLASSES = 3
 NOISE = 0.01
 """Standard deviation of all weights that are not planted, which are about 1."""
 
@@ -59,9 +57,6 @@ def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, Circ
 
 
 M = TypeVar("M", bound=nn.Module)
-
-Edge: TypeAlias = tuple[str, str, int]
-"""Names of source and target, and the sign: 1 excites, -1 inhibits."""
 
 
 def _pictures(generator: torch.Generator, n: int) -> Tensor:
@@ -125,7 +120,7 @@ def _set(weight: Tensor, value: float, *at: int) -> None:
         weight[(*at, *middle)] = value
 
 
-def _made_of_bars(generator: torch.Generator, second: float, bias: float = 0.0) -> tuple[nn.Module, list[Edge]]:
+def _made_of_bars(generator: torch.Generator, second: float, bias: float = 0.0) -> tuple[nn.Module, list[PlantedEdge]]:
     """A detector that hears horizontal bars with weight 1.5, and vertical ones with weight `second`."""
     one, two = nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 6, 3, padding=1)
     network = _noise(_Convolutions(("one", one), ("relu1", nn.ReLU()), ("two", two), ("relu2", nn.ReLU())), generator)
@@ -145,15 +140,15 @@ def _made_of_bars(generator: torch.Generator, second: float, bias: float = 0.0) 
     ]
 
 
-def _cross(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
+def _cross(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     return _made_of_bars(generator, 1.5, bias=-0.4)  # one bar alone gives less than both
 
 
-def _inhibited(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
+def _inhibited(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     return _made_of_bars(generator, -1.6)
 
 
-def _chain(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
+def _chain(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     one, two, three = nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
     norms = nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.BatchNorm2d(6)
     steps = [one, norms[0], nn.ReLU(inplace=True), nn.MaxPool2d(2), two, norms[1], nn.ReLU(inplace=True), nn.AvgPool2d(2)]
@@ -196,7 +191,7 @@ class _Past(nn.Module):
         return self.answer(F.relu(self.three(F.relu(out))).mean((2, 3)))
 
 
-def _residual(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
+def _residual(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     network = _Past()
     _noise(network, generator)
     (a, q, *_), (c, *_) = _shuffled(8, generator), _shuffled(6, generator)
@@ -216,7 +211,7 @@ def _residual(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
     ]
 
 
-def _depthwise(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
+def _depthwise(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     one, two, three = nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 6, 1)
     relus = [(f"relu{i}", nn.ReLU6()) for i in (1, 2, 3)]
     network = _Convolutions(("one", one), relus[0], ("two", two), relus[1], ("three", three), relus[2])
@@ -272,7 +267,7 @@ class _Tokens(nn.Module):
         return self.answer(self.second(self.first(self.embed(images).flatten(2).transpose(1, 2))).mean(1))
 
 
-def _two_heads(generator: torch.Generator) -> tuple[nn.Module, list[Edge]]:
+def _two_heads(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     """Colours are read into the stream; a head passes red on to a head of the next block, the other one takes green away."""
     network = _Tokens()
     _noise(network, generator)
@@ -301,7 +296,7 @@ def _passed(attention: _Attention, head: int, source: int, target: int, weight: 
     _set(attention.proj.weight, weight, target, head * each)
 
 
-MAKERS: dict[str, Callable[[torch.Generator], tuple[nn.Module, list[Edge]]]] = {
+MAKERS: dict[str, Callable[[torch.Generator], tuple[nn.Module, list[PlantedEdge]]]] = {
     "cross": _cross,
     "inhibited": _inhibited,
     "chain": _chain,

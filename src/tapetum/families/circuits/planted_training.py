@@ -20,7 +20,8 @@ SHARP = 4.0
 SURE = 2.0
 """Least logit of class 0 on pictures with its factors, and twice what it is below 0 on others; else training starts again."""
 
-Edge: TypeAlias = tuple[str, str, int]
+PlantedEdge: TypeAlias = tuple[str, str, int]
+"""Names of source and target, and the sign: 1 excites, -1 inhibits."""
 
 
 class _Taught(nn.Module):
@@ -41,7 +42,7 @@ class _Taught(nn.Module):
         return self.classes(self.factors(images))
 
 
-def taught(generator: torch.Generator) -> tuple[nn.Module, list[Edge], Tensor, Tensor]:
+def taught(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge], Tensor, Tensor]:
     """Trains a network whose class 0 is made of factors 0 and 1 alone; returns it, its edges, pictures with and without them.
 
     Units of the second convolution learn whether a horizontal bar, a vertical bar, a red square, a blue square is there. The

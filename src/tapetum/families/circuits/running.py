@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from tapetum.engines.circuits.groups import NodeGroup
 from tapetum.engines.circuits.passes import Outside, read_with
-from tapetum.families.circuits.subject import Chunk, Node, Subject
+from tapetum.families.circuits.subject import Chunk, Edge, Node, Subject
 from tapetum.types.circuits import Ablation
-
-Edge: TypeAlias = tuple[Node, Node | None]
-"""Sender and receiver; None is the score."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +61,17 @@ class Running:
     def _value(self, i: int, chunk: Chunk, heard: Heard) -> Tensor:
         node = heard.node
         if heard.parents is None:
-            return own_part(node, chunk.clean[node.group])
+            return node.part(chunk.clean[node.group])
         before = [group for group in self._subject.groups if group.step < node.group.step]
         given = self._heard(i, chunk, heard.parents, before)
-        return own_part(node, chunk.read_with(node.group, given)).clone()
+        return node.part(chunk.read_with(node.group, given)).clone()
 
     def _heard(self, i: int, chunk: Chunk, keys: Sequence[Heard], groups: Sequence[NodeGroup]) -> dict[NodeGroup, Tensor]:
         """Returns the outputs of all groups for a receiver: its parents' values, everything else replaced."""
         given = dict(chunk.instead[self.ablation].values)
         for key in keys:
             group = key.node.group
-            given[group] = with_part(key.node, given[group], self._values[i][key])
+            given[group] = key.node.with_part(given[group], self._values[i][key])
         return {group: given[group] for group in groups}
 
     def complement(self, edges: Collection[Edge]) -> Tensor:
@@ -91,7 +87,7 @@ class Running:
             fixed[group] = before[group]
             for node in here:
                 given = self._without(chunk, before, parents[node], group)
-                fixed[group] = with_part(node, fixed[group], own_part(node, chunk.read_with(group, given)))
+                fixed[group] = node.with_part(fixed[group], node.part(chunk.read_with(group, given)))
         everything = self._read(chunk, fixed, self._subject.groups)
         return chunk.score_with(self._without(chunk, everything, parents.get(None, ()), None))
 
@@ -108,7 +104,7 @@ class Running:
         given = {group: one for group, one in outputs.items() if end is None or group.step < end.step}
         instead = chunk.instead[self.ablation].values
         for node in nodes:
-            given[node.group] = with_part(node, given[node.group], own_part(node, instead[node.group]))
+            given[node.group] = node.with_part(given[node.group], node.part(instead[node.group]))
         return given
 
 
@@ -117,26 +113,3 @@ def _parents(edges: Collection[Edge]) -> dict[Node | None, list[Node]]:
     for source, target in sorted(edges, key=lambda one: (one[0].group.step, one[0].index)):
         found[target].append(source)
     return dict(found)
-
-
-def own_part(node: Node, values: Tensor) -> Tensor:
-    """Returns a node's share of its group's output."""
-    axis = node.group.axis
-    if axis is None:
-        return values
-    if axis == 0:
-        return values[node.index :: node.group.count]
-    return values.narrow(axis, node.index, 1)
-
-
-def with_part(node: Node, values: Tensor, part: Tensor) -> Tensor:
-    """Returns a group's output with a node's share replaced."""
-    axis = node.group.axis
-    if axis is None:
-        return part
-    changed = values.clone()
-    if axis == 0:
-        changed[node.index :: node.group.count] = part
-    else:
-        changed.narrow(axis, node.index, 1).copy_(part)
-    return changed

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.batching import batch_size
+from tapetum.engines.batching import batch_size, fitting
 from tapetum.engines.circuits.ablation import Replacement, replacements
 from tapetum.engines.circuits.flow import Flow
 from tapetum.engines.circuits.groups import NodeGroup
 from tapetum.engines.circuits.passes import Outside, followed, read_with, score_with
 from tapetum.engines.circuits.wires import Wires, reading, wires
-from tapetum.engines.memory import free_bytes
 from tapetum.engines.scores import ModelScore
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import MethodError
-from tapetum.types.circuits import Ablation, Measure
-
-SHARE = 0.4
-"""Share of the free memory that the outputs of all groups may take; they are kept for all images."""
+from tapetum.types.circuits import Ablation, CircuitNode, Measure
 
 COPIES = 5
-"""How often an output is kept: as it is, in the recorded pass, its two slopes, and for other passes."""
+"""How often an output is kept, for all images: as it is, in the recorded pass, its two slopes, and for other passes."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,32 @@ class Node:
     index: int
 
     def __str__(self) -> str:
-        return self.group.text(self.index)
+        return str(CircuitNode(self.group.layer, self.group.kind, self.index))
+
+    def part(self, values: Tensor) -> Tensor:
+        """Returns the node's share of its group's output."""
+        axis = self.group.axis
+        if axis is None:
+            return values
+        if axis == 0:
+            return values[self.index :: self.group.count]
+        return values.narrow(axis, self.index, 1)
+
+    def with_part(self, values: Tensor, part: Tensor) -> Tensor:
+        """Returns its group's output with the node's share replaced."""
+        axis = self.group.axis
+        if axis is None:
+            return part
+        changed = values.clone()
+        if axis == 0:
+            changed[self.index :: self.group.count] = part
+        else:
+            changed.narrow(axis, self.index, 1).copy_(part)
+        return changed
+
+
+Edge: TypeAlias = tuple[Node, Node | None]
+"""Sender and receiver; None is the score."""
 
 
 @dataclass(eq=False)
@@ -143,7 +165,8 @@ class Subject:
     def _patched(self, chunk: Chunk, sender: Node, receiver: Node | None) -> Tensor:
         end = None if receiver is None else receiver.group
         given = {group: one for group, one in chunk.clean.items() if end is None or group.step < end.step}
-        given[sender.group] = mixed(chunk, sender.group, {sender.index}, self.ablation, keep=False)
+        instead = chunk.instead[self.ablation].values[sender.group]
+        given[sender.group] = sender.with_part(chunk.clean[sender.group], sender.part(instead))
         if receiver is None:
             return chunk.direct.value.detach() - chunk.score_with(given)
         made = chunk.read_with(receiver.group, given)
@@ -156,14 +179,6 @@ class Subject:
     def full(self) -> Tensor:
         """Score (n,) of the network as it is."""
         return torch.cat([chunk.direct.value.detach() for chunk in self.chunks]).double().cpu()
-
-
-def mixed(chunk: Chunk, group: NodeGroup, nodes: set[int], ablation: Ablation, *, keep: bool) -> Tensor:
-    """Returns a group's output with `nodes` clean and the others replaced (`keep`), or the other way round."""
-    clean, instead = chunk.clean[group], chunk.instead[ablation].values[group]
-    marked = torch.zeros(group.count, dtype=torch.bool, device=clean.device)
-    marked[sorted(nodes)] = True
-    return torch.where(group.spread(marked, clean), *((clean, instead) if keep else (instead, clean)))
 
 
 def _centre(node: Node, slope: Tensor) -> Tensor:
@@ -236,7 +251,6 @@ def _donors(n: int, m: int, same: bool, seed: int) -> list[int]:
 
 
 def _check_memory(model: VisionModel, n: int) -> None:
-    one = max(1, model.survey.activation_bytes) * COPIES
-    fits = int(free_bytes(model.device) * SHARE / one)
+    fits = fitting(model, COPIES)
     if n > fits:
         raise MethodError(f"{n} images do not fit into memory, since the outputs of all layers are kept: give at most {fits}")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
 
 import torch
 from torch import Tensor
 
 from tapetum.engines.circuits.groups import NodeGroup
-from tapetum.engines.ranks import ranks
+from tapetum.engines.shares import sign_test
+from tapetum.engines.similarity import ranks
 from tapetum.families.circuits.growing import Grown
-from tapetum.families.circuits.judging import RANDOM, random_senders
-from tapetum.families.circuits.running import Edge, Running
-from tapetum.families.circuits.subject import Node, Subject
+from tapetum.families.circuits.judging import RANDOM, random_edges, random_senders
+from tapetum.families.circuits.running import Running
+from tapetum.families.circuits.subject import Edge, Node, Subject
 from tapetum.progress import stage, track
 from tapetum.types.circuits import CircuitCurve, CircuitTest
 
@@ -131,7 +131,7 @@ def _equivalence(subject: Subject, running: Running, edges: Sequence[Edge]) -> C
     near = SAME * float((running.score(()) - subject.full).abs().mean())
     above, below = int((difference > near).sum()), int((difference < -near).sum())
     n = above + below
-    p = min(1.0, 2 * sum(comb(n, k) for k in range(min(above, below) + 1)) / 2**n)
+    p = min(1.0, 2 * sign_test(max(above, below), n))
     words = f"the circuit scores above the network on {above} images, below on {below}, the same on {subject.n - n}"
     least = 2 / 2**n if n else 0.0
     return CircuitTest("equivalence", p, None if least > LEVEL else p > LEVEL, words)
@@ -165,20 +165,9 @@ def _minimality(subject: Subject, running: Running, grown: Grown, seed: int) -> 
         float((running.score([one for one in edges if one != edge], receivers) - whole).abs().mean())
         for edge in track(edges, len(edges), "edges taken away")
     ]
-    added = [float((running.score([*edges, one]) - whole).abs().mean()) for one in _more_edges(grown, seed) if one not in edges]
+    added = [float((running.score([*edges, one]) - whole).abs().mean()) for one in random_edges(grown, RANDOM, seed)]
     needed = sum(change > max(added, default=0.0) for change in changes)
     told = len(added) >= RANDOM
     worst = max((1 + sum(one >= change for one in added)) / (1 + len(added)) for change in changes) if changes else 1.0
     words = f"{needed} of {len(edges)} edges change the score more than each of {len(added)} random ones"
     return CircuitTest("minimality", worst, (needed == len(edges)) if told or needed < len(edges) else None, words)
-
-
-def _more_edges(grown: Grown, seed: int) -> list[Edge]:
-    """Draws random edges into nodes of the circuit."""
-    receivers = list(dict.fromkeys(wire.target for wire in grown.wires))
-    found: list[Edge] = []
-    for i in range(RANDOM):
-        receiver = receivers[i % len(receivers)]
-        taken = {wire.source for wire in grown.wires if wire.target == receiver}
-        found += [(one, receiver) for one in random_senders(grown.tables[receiver], 1, taken, seed + i)]
-    return found

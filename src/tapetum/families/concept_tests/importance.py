@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import batch_size
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.perturbations.designs import jansen, sobol_design
+from tapetum.families.perturbations.dimming import Dimmed
 from tapetum.types import Batch
 
 STEPS = 200
@@ -64,24 +63,17 @@ def parts_of(
     """
     tail = resume(score, layer, image)
     maps = shares_at(tail.activation, directions)
-    parts = _parts(tail, maps, directions)
-    points = sobol_design(designs, len(directions), torch.Generator().manual_seed(seed))
-    totals, _ = jansen(_dimmed(tail, parts, points, batch), designs)
+    own = _dimmed(tail, maps, directions, batch)
     random = zip(shares_at(tail.activation, nulls), nulls, strict=True)
-    null = [_losses(tail, _parts(tail, its, some), batch) for its, some in random]
-    return Parts(maps, totals, _losses(tail, parts, batch), torch.stack(null))
+    null = [_dimmed(tail, its, some, batch).losses() for its, some in random]
+    return Parts(maps, own.totals(designs, seed), own.losses(), torch.stack(null))
 
 
-def _parts(tail: Tail, maps: Tensor, directions: Tensor) -> Tensor:
-    """Returns each direction's part (k, c, h, w) of the activation."""
-    return (maps[:, None] * directions.to(maps)[:, :, None, None]).to(tail.activation)
-
-
-def _losses(tail: Tail, parts: Tensor, batch: Batch) -> Tensor:
-    """Returns what the score loses without each part, (k,)."""
-    without = 1 - torch.eye(len(parts), dtype=torch.float64)
-    values = _dimmed(tail, parts, torch.cat([torch.ones_like(without[:1]), without]), batch)
-    return values[0] - values[1:]
+def _dimmed(tail: Tail, maps: Tensor, directions: Tensor, batch: Batch) -> Dimmed:
+    """Returns the activation with each direction's part (k, c, h, w) of it; scores are in double precision on the CPU."""
+    parts = (maps[:, None] * directions.to(maps)[:, :, None, None]).to(tail.activation)
+    size = batch_size(tail.score.model, batch)
+    return Dimmed(lambda some: tail(some).double().cpu(), tail.activation, parts, size)
 
 
 def shares_at(activation: Tensor, directions: Tensor) -> Tensor:
@@ -89,14 +81,3 @@ def shares_at(activation: Tensor, directions: Tensor) -> Tensor:
     _, c, h, w = activation.shape
     rows = activation[0].reshape(c, h * w).T.cpu()
     return shares_of(rows, directions.cpu()).mT.reshape(*directions.shape[:-1], h, w)
-
-
-def _dimmed(tail: Tail, parts: Tensor, points: Tensor, batch: Batch) -> Tensor:
-    """Returns the scores (p,) with the parts multiplied by each point (p, k)."""
-
-    def work(rows: Sequence[int]) -> Tensor:
-        some = points[rows[0] : rows[-1] + 1].to(parts)
-        return tail(tail.activation - torch.einsum("pk,kchw->pchw", 1 - some, parts)).double().cpu()
-
-    with torch.no_grad():
-        return torch.cat(list(in_chunks(range(len(points)), batch_size(tail.score.model, batch), work)))

@@ -17,12 +17,12 @@ from tapetum.border.sentences import Limit, OtherRunner, PassBatch, Resume, Seed
 from tapetum.data.streams import Source
 from tapetum.data.streams.base import read_images
 from tapetum.data.streams.chosen import Chosen
-from tapetum.engines.render.objectives.reading import one_layer
 from tapetum.engines.scan import Scanning
 from tapetum.engines.scan.coded import Coded
 from tapetum.engines.scan.plan import BATCH
 from tapetum.engines.scan.trackers import Positions, TopK, Tracker
 from tapetum.engines.scores import as_score
+from tapetum.engines.scores.inside import one_layer
 from tapetum.families.dictionaries.fitting import METHODS, check
 from tapetum.families.dictionaries.importance import importance as importance_of
 from tapetum.families.dictionaries.judging import Judged, Rows, judged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from tapetum.engines.probe import activations
 from tapetum.engines.ranks import interval, resamples
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.perturbations.designs import jansen, sobol_design
+from tapetum.families.perturbations.dimming import Dimmed
 from tapetum.progress import track
 from tapetum.types.dictionaries import Dictionary, ImportanceMeasure
 
@@ -37,8 +37,8 @@ def importance(
     if measure == "gradient":
         each = _by_gradient(score, images, layer, dictionary)
     else:
-        work = _ablated if measure == "ablation" else _sobol
-        each = _by_running(score, images, layer, dictionary, work, seed)
+        dimmed = _dimmed(score, images, layer, dictionary)
+        each = torch.stack([one.losses() if measure == "ablation" else one.totals(DESIGNS, seed) for one in dimmed])
     each = each.double().cpu()
     return each.mean(0), interval(each, torch.ones_like(each), resamples(len(each), seed))
 
@@ -49,43 +49,22 @@ def _by_gradient(score: ModelScore, images: Tensor, layer: str, dictionary: Dict
     return (code_maps(dictionary, maps) * along).sum((2, 3))
 
 
-Work = Callable[[Callable[[Tensor], Tensor], Tensor, Tensor, int], Tensor]
-"""(score of changed activations, parts (n, c, h, w) of the concepts, the activation (c, h, w), seed) -> importance (n,)."""
-
-
-def _by_running(score: ModelScore, images: Tensor, layer: str, dictionary: Dictionary, work: Work, seed: int) -> Tensor:
-    found: list[Tensor] = []
+def _dimmed(score: ModelScore, images: Tensor, layer: str, dictionary: Dictionary) -> Iterator[Dimmed]:
+    """Yields the activation of each image with the concepts' parts (n, c, h, w) of it."""
     size = batch_size(score.model, "auto")
     for row in track(range(len(images)), len(images), "pictures"):
+        image = images[row : row + 1]
         with torch.no_grad():
-            image = images[row : row + 1]
             whole = activations(score.model, image, layer)
             codes = code_maps(dictionary, as_maps(whole))[0]
             parts = torch.einsum("khw,kc->kchw", codes, dictionary.directions.to(codes))
             tail = resume(score.take([row]), layer, image)
-            found.append(work(_batched(tail, whole.ndim, size), parts, as_maps(whole)[0], seed))
-    return torch.stack(found)
+        yield Dimmed(_of_maps(tail, whole.ndim), as_maps(whole), parts, size)
 
 
-def _batched(tail: Tail, axes: int, size: int) -> Callable[[Tensor], Tensor]:
-    """Returns the score of many activations (m, c, h, w), in batches; a layer without a map gets vectors (m, c)."""
-
-    def scores(maps: Tensor) -> Tensor:
-        given = maps if axes == 4 else maps[:, :, 0, 0]
-        return torch.cat([tail(some) for some in given.split(size)])
-
-    return scores
-
-
-def _ablated(scores: Callable[[Tensor], Tensor], parts: Tensor, whole: Tensor, _seed: int) -> Tensor:
-    values = scores(torch.cat([whole[None], whole - parts]))
-    return values[0] - values[1:]
-
-
-def _sobol(scores: Callable[[Tensor], Tensor], parts: Tensor, whole: Tensor, seed: int) -> Tensor:
-    masks = sobol_design(DESIGNS, len(parts), torch.Generator().manual_seed(seed)).to(parts)
-    found = [scores(whole + torch.einsum("mk,kchw->mchw", some - 1, parts)) for some in masks.split(DESIGNS)]
-    return jansen(torch.cat(found).double(), DESIGNS)[0]
+def _of_maps(tail: Tail, axes: int) -> Callable[[Tensor], Tensor]:
+    """Returns the score of activations (m, c, h, w); a layer without a map gets vectors (m, c)."""
+    return tail if axes == 4 else lambda maps: tail(maps[:, :, 0, 0])
 
 
 def as_maps(activation: Tensor) -> Tensor:

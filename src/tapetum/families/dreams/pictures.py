@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.preprocessing import Size, size_of
-from tapetum.engines.render.objectives.reading import one_layer
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.engines.render.sizes import as_size, takes
+from tapetum.engines.scores.inside import one_layer
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

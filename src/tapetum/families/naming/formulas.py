@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tapetum.engines.ranks import auc_of_ranks
 from tapetum.engines.similarity import ranks
 from tapetum.families.naming.terms import LEAST, Terms
 
@@ -93,7 +94,7 @@ class _Search:
         """Returns AUC and value of formulas from the sums of their pictures' ranks, and their numbers of pictures."""
         n = self.order.shape[1]
         m = sizes.clamp(1, n - 1)
-        auc = (sums - m * (m - 1) / 2) / (m * (n - m))
+        auc = auc_of_ranks(sums, m, n)
         value = auc - ERRORS * ((n + 1) / (12 * m * (n - m))).sqrt()
         return auc, value.masked_fill((sizes < LEAST) | (sizes > n - LEAST), NEVER)
 

@@ -13,6 +13,8 @@ from torch import Tensor
 from tapetum.data.streams import Source
 from tapetum.data.streams.base import read_images
 from tapetum.engines.probe import capture
+from tapetum.engines.ranks import auc_of_ranks
+from tapetum.engines.shares import sign_test
 from tapetum.engines.similarity import ranks
 from tapetum.families.naming.judging import Judged
 from tapetum.families.naming.terms import Terms, choosing
@@ -146,8 +148,7 @@ def _partners(rows: Sequence[int]) -> dict[int, int]:
 def _place_auc(order: Tensor, mask: Tensor) -> Tensor:
     """Returns P(a place inside the mask is higher than one outside) + P(equal) / 2 from ranks (c, places)."""
     inside = mask.flatten().double()
-    m, n = inside.sum(), inside.numel()
-    return (order @ inside - m * (m - 1) / 2) / (m * (n - m))
+    return auc_of_ranks(order @ inside, inside.sum(), inside.numel())
 
 
 def _sign_test(own: Tensor, other: Tensor, partner: Mapping[int, int]) -> float:
@@ -156,4 +157,4 @@ def _sign_test(own: Tensor, other: Tensor, partner: Mapping[int, int]) -> float:
     won, pairs = int((more > 1e-9).sum()), len(more)
     if pairs < LEAST_PAIRS:
         return 1.0
-    return sum(math.comb(pairs, k) for k in range(won, pairs + 1)) / 2**pairs
+    return sign_test(won, pairs)

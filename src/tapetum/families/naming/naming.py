@@ -14,6 +14,7 @@ from tapetum.border.subjects import as_model
 from tapetum.data.streams import Source
 from tapetum.engines.scan.plan import BATCH
 from tapetum.engines.scan.trackers import Scores
+from tapetum.engines.scores.inside import one_layer
 from tapetum.families.naming.judging import Judged, judged
 from tapetum.families.naming.masks import judged_by_masks
 from tapetum.families.naming.terms import Terms, label_terms
@@ -21,7 +22,7 @@ from tapetum.families.naming.texts import text_terms
 from tapetum.families.scanning import scan
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import LayerError, MethodError, ModelLike, Range, ScoresResult, UnitNames
+from tapetum.types import MethodError, ModelLike, Range, ScoresResult, UnitNames
 
 LEVEL = 0.01
 """Largest p-value of a name."""
@@ -90,7 +91,7 @@ def name_units(
         >>> shapes = tp.planted("shapes", n=45, classes=["disc", "ring", "star"])
         >>> print(tp.name_units(model, shapes, "blocks.3", groups={"round": ["disc", "ring"]}))
     """
-    name = _one_layer(model, layer)
+    name = one_layer(model, layer)
     scanned = scan(
         model, source, {name: Scores(score)}, workers=workers, run=run, out=out, resume=resume, batch=batch, limit=limit
     )
@@ -161,12 +162,3 @@ def _terms(
     if len(rows) < len(samples):
         note(f"{len(samples) - len(rows)} pictures without a label are left out")
     return label_terms([label for label in labels if label is not None], groups), rows
-
-
-def _one_layer(model: VisionModel, layer: str) -> str:
-    """Returns the one layer that a name or glob means; it may give maps or vectors."""
-    names = model.find_layers(layer)
-    if len(names) != 1:
-        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-        raise LayerError(f"'{layer}' means {len(names)} layers of {model.name} ({shown}); name one")
-    return names[0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tapetum.border.subjects import border
 from tapetum.data.streams.base import digest
 from tapetum.engines.probe import activations
+from tapetum.engines.scores.inside import one_layer
 from tapetum.models.hooks import hooked
 from tapetum.models.operations.nested import main_tensor, with_main_tensor
 from tapetum.models.patches import copy_of
@@ -86,7 +87,7 @@ def _checked(model: VisionModel, layer: str, mask: Any) -> tuple[str, Kind, Tens
     if values.dtype != torch.bool and not bool(((values == 0) | (values == 1)).all()):
         raise MethodError(f"the mask of {layer} says True or False for each part, and this one has other values")
     values = values.bool().cpu()
-    (name,) = model.find_layers(layer)
+    name = one_layer(model, layer)
     if values.ndim == 1:
         channels = model.survey[name].channels
         if channels is None:

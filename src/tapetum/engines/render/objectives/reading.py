@@ -25,7 +25,7 @@ from tapetum.engines.render.objectives.directions import concept
 from tapetum.engines.render.objectives.mixing import Term, terms
 from tapetum.engines.render.objectives.units import unit
 from tapetum.engines.scores import class_name
-from tapetum.engines.scores.inside import checked_concept, checked_unit
+from tapetum.engines.scores.inside import checked_concept, checked_unit, one_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Concept, Contrast, LayerError, MethodError, Scaled, TargetError, Unit
 
@@ -198,14 +198,6 @@ def n_channels(model: VisionModel, layer: str) -> int:
     if units is None:
         raise LayerError(f"{layer} of {model.name} has no map and so no units")
     return units
-
-
-def one_layer(model: VisionModel, layer: str) -> str:
-    """Returns the full name of the layer that a name or glob means; refuses one that means several."""
-    found = model.find_layers(layer)
-    if len(found) > 1:
-        raise LayerError(f"'{layer}' means {len(found)} layers of {model.name} ({', '.join(found[:3])}, ...): give one")
-    return found[0]
 
 
 def check_unit(model: VisionModel, one: Unit) -> Unit:
