@@ -19,11 +19,14 @@ from tapetum.engines.scores import as_score
 from tapetum.engines.shares import wilson
 from tapetum.families.circuits.growing import grow
 from tapetum.families.circuits.judging import Judge
-from tapetum.families.circuits.planted import PlantedKind
+from tapetum.families.circuits.planted import TAUGHT, PlantedKind
 from tapetum.families.circuits.subject import Subject, subject
 from tapetum.types.circuits import Measure
 
 SEEDS = range(10, 20)
+LAYERS = {"trained": ["two", "three"]}
+"""The layers whose units were taught; of other networks all."""
+
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 MODEL, EDGES, FAN_IN, PICTURES = "efficientnet_lite0", 50, 6, 12
 VEHICLES = (404, 408, 436, 444, 466, 468, 472, 484, 510, 554, 586, 612, 628, 654, 656, 670, 734, 780)
@@ -45,7 +48,7 @@ def leaderboard() -> str:
     """Precision of as many edges as the circuit has, which then is the recall: by measure, mean over seeds, beside chance."""
     rows: list[str] = []
     for kind in get_args(PlantedKind):
-        seeds = SEEDS if kind != "trained" else SEEDS[:5]
+        seeds = SEEDS[:5] if kind in TAUGHT else SEEDS
         right = {measure: [_planted(kind, seed, measure) for seed in seeds] for measure in MEASURES}
         chance = torch.tensor([_by_chance(kind, seed) for seed in seeds]).mean()
         cells = [f"{torch.tensor(right[measure]).mean():.2f}" for measure in MEASURES]
@@ -61,10 +64,12 @@ def _planted(kind: PlantedKind, seed: int, measure: Measure) -> float:
 
 
 def _found(model: tp.VisionModel, truth: tp.CircuitTruth, measure: Measure) -> tp.Circuit:
-    trained = truth.kind == "trained"  # its other units are noise, not silent: away from their mean they tell nothing
+    ablation = (
+        "mean" if truth.kind in TAUGHT else "zero"
+    )  # other units are noise, not silent: away from their mean they tell nothing
     return tp.circuit(
-        model, 0, truth.images, edges=len(truth.edges), measure=measure, layers=["two", "three"] if trained else None,
-        ablation="mean" if trained else "zero", reference=truth.reference, test=False,
+        model, 0, truth.images, edges=len(truth.edges), measure=measure, layers=LAYERS.get(truth.kind), ablation=ablation,
+        reference=truth.reference, test=False,
     )  # fmt: skip
 
 
@@ -72,7 +77,7 @@ def _by_chance(kind: PlantedKind, seed: int) -> float:
     """Share of planted edges among edges with random signs from any earlier node into the nodes of the planted circuit."""
     model, truth = tp.planted_circuit(kind, seed)
     with model.pinned(truth.images):
-        groups = plan(model).named(model, ["two", "three"] if kind == "trained" else None)
+        groups = plan(model).named(model, LAYERS.get(kind))
         end = {f"{group.layer}:": group.step for group in groups} | {f"{group.layer} head": group.step for group in groups}
     pairs = 0
     for receiver in {target for _, target, _ in truth.edges}:

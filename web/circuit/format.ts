@@ -17,7 +17,8 @@ export interface Edge {
   patched: number;
   interval: [number, number];
   chance: number;
-  confirmed: boolean;
+  /** null: it cannot be told, since too few other nodes reach the target. */
+  confirmed: boolean | null;
   stability: number | null;
 }
 

@@ -144,8 +144,8 @@ export function Table({ title, edges, ends, change }: { title: string; edges: Ed
               ))}
               <td class="weight">{signed(edge.weight)}</td>
               <td>{signed(edge.patched)} <span class="note">{number(edge.interval[0])} to {number(edge.interval[1])}</span></td>
-              <td>{number(edge.chance)}</td>
-              <td>{edge.confirmed ? "yes" : "no"}</td>
+              <td>{edge.chance === null ? "–" : number(edge.chance)}</td>
+              <td>{edge.confirmed === null ? "cannot be told" : edge.confirmed ? "yes" : "no"}</td>
               <td>{edge.stability === null ? "–" : `${Math.round(edge.stability * 100)} %`}</td>
             </tr>
           ))}

@@ -9,18 +9,20 @@ const QUESTIONS: Record<string, string> = {
 };
 
 export function Trust() {
-  const confirmed = circuit.edges.filter((edge) => edge.confirmed).length;
+  const told = circuit.edges.filter((edge) => edge.confirmed !== null);
+  const untold = circuit.edges.length - told.length;
   return (
     <section class="trust">
       <h2>Can it be trusted?</h2>
       <p>
-        {confirmed} of {circuit.edges.length} edges are confirmed by taking the source away: the target changes in the direction of the
-        weight, by more than without any of 19 random nodes, and the interval over the images leaves zero out.
+        {told.filter((edge) => edge.confirmed).length} of {told.length} edges are confirmed by taking the source away: the target changes in
+        the direction of the weight, by more than for each of 19 random nodes, and the interval over the images leaves zero out.
+        {untold > 0 && ` Of ${untold} it cannot be told: fewer than 19 other nodes reach the target.`}
       </p>
       {circuit.tests.length > 0 && (
         <dl class="tests">
           {circuit.tests.map((test) => (
-            <div class={test.passed === false ? "fails" : "holds"}>
+            <div class={test.passed === null ? "" : test.passed ? "holds" : "fails"}>
               <dt>{QUESTIONS[test.name] ?? test.name}</dt>
               <dd><strong>{test.outcome}</strong> ({test.name}{test.passed !== null && `, p = ${Number(test.p_value.toPrecision(2))}`}): {test.words}.</dd>
             </div>

@@ -33,11 +33,8 @@ def _(result: Circuit) -> Figure:
 
 
 def _summary(result: Circuit) -> str:
-    good = sum(edge.confirmed for edge in result.edges)
     tests = ", ".join(f"{test.name} {test.outcome}" for test in result.tests)
-    first = (
-        f"{result.model} · {len(result.edges)} edges by {result.measure}, {good} confirmed by taking them away (solid lines)"
-    )
+    first = f"{result.model} · {len(result.edges)} edges by {result.measure} · {result.confirmed_text} (solid lines)"
     return f"{first}\nred excites, blue inhibits{' · ' + tests if tests else ''}"
 
 

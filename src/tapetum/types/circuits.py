@@ -65,9 +65,9 @@ class CircuitEdge:
                 share of all weights into the target, times the target's own importance
     patched     the same effect by activation patching: the target's value minus its value without the source
     interval    95 % interval of `patched` over the images
-    chance      largest |patched| of 19 random nodes that have a path to the target, or of all others where there are fewer
+    chance      largest |patched| of 19 random nodes that have a path to the target; NaN where there are fewer others
     confirmed   whether `patched` has the sign of `weight`, its interval leaves 0 out, and |patched| is larger than `chance`:
-                of random nodes at most 1 in 20 is so, or 1 in k + 1 beside k others
+                of random nodes at most 1 in 20 is so. None: it cannot be told, since the target has fewer than 19 other nodes
     stability   share of draws of the images in which the edge is among the strongest into its target; NaN for one image
     """
 
@@ -78,7 +78,7 @@ class CircuitEdge:
     patched: float
     interval: tuple[float, float]
     chance: float
-    confirmed: bool
+    confirmed: bool | None
     stability: float
 
 
@@ -193,8 +193,17 @@ class Circuit(Result):
 
     @property
     def confirmed(self) -> float:
-        """Share of edges that taking them away confirms; NaN without edges."""
-        return sum(edge.confirmed for edge in self.edges) / len(self.edges) if self.edges else float("nan")
+        """Share of edges that taking them away confirms, of those of which it can be told; NaN if it can of none."""
+        told = [edge.confirmed for edge in self.edges if edge.confirmed is not None]
+        return sum(told) / len(told) if told else float("nan")
+
+    @property
+    def confirmed_text(self) -> str:
+        """How many edges are confirmed, and of how many that cannot be told: "9 of 10 edges confirmed"."""
+        told = [edge.confirmed for edge in self.edges if edge.confirmed is not None]
+        rest = len(self.edges) - len(told)
+        open_ones = f", {rest} cannot be told (fewer than 19 other nodes reach the target)" if rest else ""
+        return f"{sum(told)} of {len(told)} edges confirmed{open_ones}"
 
     def into(self, node: int) -> tuple[CircuitEdge, ...]:
         """Returns the edges into a node, strongest first."""
@@ -212,14 +221,14 @@ class Circuit(Result):
         rows = [
             (
                 str(self.nodes[one.source]), str(self.nodes[one.target]), f"{one.weight:+.3g}",
-                f"{one.patched:+.3g} ({one.interval[0]:.2g} to {one.interval[1]:.2g})", f"{one.chance:.2g}",
-                "yes" if one.confirmed else "no", "" if isnan(one.stability) else f"{one.stability:.0%}",
+                f"{one.patched:+.3g} ({one.interval[0]:.2g} to {one.interval[1]:.2g})",
+                "" if isnan(one.chance) else f"{one.chance:.2g}",
+                {True: "yes", False: "no", None: "?"}[one.confirmed], "" if isnan(one.stability) else f"{one.stability:.0%}",
             )
             for one in self.edges
         ]  # fmt: skip
         said = f"{self.model}: circuit of {self.target}, {len(self.edges)} edges by {self.measure}, of {self.groups}"
-        good = sum(one.confirmed for one in self.edges)
-        return "\n".join([said, table(head, rows), f"{good} of {len(self.edges)} edges confirmed", *self._rest()])
+        return "\n".join([said, table(head, rows), self.confirmed_text, *self._rest()])
 
     def _rest(self) -> list[str]:
         lines = [f"{one.name}: {one.outcome} (p = {one.p_value:.2g}), {one.words}" for one in self.tests]

@@ -55,8 +55,8 @@ def circuit(
 
     Whatever the measure, every edge is judged by patching: `confirmed` means that the effect has the sign of the weight, that
     its 95 % interval over images leaves out zero, and that it is larger than those of 19 random nodes with a path to the same
-    target. A random node is so in at most 5 % of the cases; where fewer than 19 others have a path, in at most 1 of their
-    number + 1. The circuit as a whole is run alone for a curve of faithfulness and three tests (after shi2024hypothesis).
+    target, which a random node is in at most 5 % of the cases. Where fewer than 19 others have a path it cannot be told, None.
+    The circuit as a whole is run alone for a curve of faithfulness and three tests (after shi2024hypothesis).
 
     Refused: ablation mean or resample without a reference, units of several layers, a unit before which no node runs, and more
     images than fit into memory.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan, nan
 from typing import NamedTuple
 
 import torch
@@ -22,13 +23,16 @@ DRAWS = 500
 
 
 class Judgement(NamedTuple):
-    """What taking an edge away shows: its effect with a 95 % interval, the largest of random edges, and whether it counts."""
+    """What taking an edge away shows: its effect with a 95 % interval, the largest of random edges, and whether it counts.
+
+    chance is NaN and confirmed None where the target has too few other nodes to compare with.
+    """
 
     effect: float
     low: float
     high: float
     chance: float
-    confirmed: bool
+    confirmed: bool | None
 
 
 @dataclass(eq=False)
@@ -53,22 +57,28 @@ class Judge:
         low, high = mean_interval(effect, self._draws)
         mean, chance = float(effect.mean()), self.chance(wire.target)
         sure = low > 0 or high < 0 if self.subject.n > 1 else mean != 0
-        return Judgement(mean, low, high, chance, sure and abs(mean) > chance and mean * wire.weight > 0)
+        fits = sure and mean * wire.weight > 0
+        return Judgement(mean, low, high, chance, None if fits and isnan(chance) else fits and abs(mean) > chance)
 
     def random(self, count: int) -> list[bool]:
-        """Judges random edges by the same rule, each with the sign of its gradient, into the nodes of the circuit in turn."""
+        """Judges random edges by the same rule, each with the sign of its gradient, into the nodes of the circuit in turn.
+
+        Edges of which nothing can be said are left out.
+        """
         found: list[bool] = []
         for source, receiver in random_edges(self.grown, count, self.seed + 1):
             effect = self.grown.tables[receiver][source.group][:, source.index]
-            found.append(self(Wire(source, receiver, effect, 0.0), patch=True).confirmed)
+            confirmed = self(Wire(source, receiver, effect, 0.0), patch=True).confirmed
+            found += [] if confirmed is None else [confirmed]
         return found
 
     def chance(self, receiver: Node | None) -> float:
-        """Returns the largest mean effect, by magnitude, of random nodes that have a path to the receiver."""
+        """Returns the largest mean effect, by magnitude, of random nodes with a path to the receiver; NaN if too few do."""
         if receiver not in self._chance:
             nodes = random_senders(self.grown.tables[receiver], RANDOM, set(self.grown.into(receiver)), self.seed)
-            effects = [abs(float(self.subject.patched(one, receiver).mean())) for one in nodes]
-            self._chance[receiver] = max(effects, default=0.0)
+            told = len(nodes) == RANDOM
+            effects = [abs(float(self.subject.patched(one, receiver).mean())) for one in nodes] if told else [nan]
+            self._chance[receiver] = max(effects)
         return self._chance[receiver]
 
 
@@ -82,13 +92,15 @@ def random_senders(tables: dict[NodeGroup, Tensor], k: int, taken: set[Node], se
 
 
 def random_edges(grown: Grown, count: int, seed: int) -> list[Edge]:
-    """Draws up to `count` edges that the circuit does not have, into its nodes in turn."""
-    receivers = list(dict.fromkeys(wire.target for wire in grown.wires))
+    """Draws up to `count` different edges that the circuit does not have, into its nodes in turn."""
+    waiting = list(dict.fromkeys(wire.target for wire in grown.wires))
     found: list[Edge] = []
-    for i in range(count):
-        receiver = receivers[i % len(receivers)]
-        drawn = random_senders(grown.tables[receiver], 1, set(grown.into(receiver)), seed + i)
-        found += [(one, receiver) for one in drawn]
+    while waiting and len(found) < count:
+        receiver = waiting.pop(0)
+        taken = {*grown.into(receiver), *(source for source, target in found if target == receiver)}
+        for source in random_senders(grown.tables[receiver], 1, taken, seed + len(found)):
+            found.append((source, receiver))
+            waiting.append(receiver)
     return found
 
 

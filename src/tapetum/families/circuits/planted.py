@@ -9,16 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapetum.families.circuits.planted_heads import taught_heads
 from tapetum.families.circuits.planted_training import CLASSES, SIDE, PlantedEdge, taught
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import wrap
 from tapetum.types import MethodError
 from tapetum.types.circuits import CircuitTruth
 
+WIDE = 24
+"""Channels of each convolution: enough beside the planted ones that edges can be compared with 19 random ones."""
+
 NOISE = 0.01
 """Standard deviation of all weights that are not planted, which are about 1."""
 
-PlantedKind: TypeAlias = Literal["cross", "inhibited", "chain", "residual", "depthwise", "two_heads", "trained"]
+PlantedKind: TypeAlias = Literal[
+    "cross", "inhibited", "chain", "residual", "depthwise", "two_heads", "trained", "trained_heads"
+]
 
 
 def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, CircuitTruth]:
@@ -31,6 +37,7 @@ def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, Circ
     depthwise  a stage in which every channel hears only itself, between two others
     two_heads  a vision transformer: one head excites a head of the next block, the other one inhibits the answer past it
     trained    units that were taught factors, while all other units had the values of other pictures (some seconds)
+    trained_heads  the same with heads of a vision transformer
 
     Every network has more units than those. The networks whose weights are written by hand have small random weights between
     all units; the seed shuffles channels and draws these weights and the pictures, bars that cross on coloured noise. Models
@@ -47,8 +54,8 @@ def planted_circuit(kind: PlantedKind, seed: int = 0) -> tuple[VisionModel, Circ
         raise MethodError(f"there is no planted circuit {kind!r}: give one of {', '.join(get_args(PlantedKind))}")
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):  # new modules draw weights, which are replaced, from the global generator
-        if kind == "trained":
-            network, edges, images, others = taught(generator)
+        if kind in TAUGHT:
+            network, edges, images, others = TAUGHT[kind](generator)
         else:
             network, edges = MAKERS[kind](generator)
             images, others = _pictures(generator, 12), _dark(generator, 12)
@@ -102,7 +109,7 @@ def _bars(conv: nn.Conv2d, horizontal: int, vertical: int, generator: torch.Gene
 class _Convolutions(nn.Module):
     """Convolutions with what is put between them, a mean over places, and a linear answer of three classes."""
 
-    def __init__(self, *parts: tuple[str, nn.Module], channels: int = 6) -> None:
+    def __init__(self, *parts: tuple[str, nn.Module], channels: int = WIDE) -> None:
         super().__init__()
         self.body = nn.Sequential()
         for name, part in parts:
@@ -122,9 +129,9 @@ def _set(weight: Tensor, value: float, *at: int) -> None:
 
 def _made_of_bars(generator: torch.Generator, second: float, bias: float = 0.0) -> tuple[nn.Module, list[PlantedEdge]]:
     """A detector that hears horizontal bars with weight 1.5, and vertical ones with weight `second`."""
-    one, two = nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 6, 3, padding=1)
+    one, two = nn.Conv2d(3, WIDE, 5, padding=2), nn.Conv2d(WIDE, WIDE, 3, padding=1)
     network = _noise(_Convolutions(("one", one), ("relu1", nn.ReLU()), ("two", two), ("relu2", nn.ReLU())), generator)
-    (h, v, *_), (x, *_) = _shuffled(8, generator), _shuffled(6, generator)
+    (h, v, *_), (x, *_) = _shuffled(WIDE, generator), _shuffled(WIDE, generator)
     _bars(one, h, v, generator)
     _set(two.weight, 1.5, x, h)
     _set(two.weight, second, x, v)
@@ -149,13 +156,13 @@ def _inhibited(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]
 
 
 def _chain(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
-    one, two, three = nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
-    norms = nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.BatchNorm2d(6)
+    one, two, three = nn.Conv2d(3, WIDE, 5, padding=2), nn.Conv2d(WIDE, WIDE, 3, padding=1), nn.Conv2d(WIDE, WIDE, 3, padding=1)
+    norms = nn.BatchNorm2d(WIDE), nn.BatchNorm2d(WIDE), nn.BatchNorm2d(WIDE)
     steps = [one, norms[0], nn.ReLU(inplace=True), nn.MaxPool2d(2), two, norms[1], nn.ReLU(inplace=True), nn.AvgPool2d(2)]
     names = ["one", "norm1", "relu1", "pool1", "two", "norm2", "relu2", "pool2", "three", "norm3", "relu3"]
     steps += [three, norms[2], nn.ReLU(inplace=True)]
     network = _noise(_Convolutions(*zip(names, steps, strict=True)), generator)
-    (a, other, *_), (b, *_), (c, *_) = (_shuffled(k, generator) for k in (8, 8, 6))
+    (a, other, *_), (b, *_), (c, *_) = (_shuffled(WIDE, generator) for _ in range(3))
     _bars(one, a, other, generator)
     for norm, channel in zip(norms, (a, b, c), strict=True):
         assert norm.running_var is not None
@@ -180,9 +187,9 @@ class _Past(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.one, self.two, self.three = (
-            nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+            nn.Conv2d(3, WIDE, 5, padding=2), nn.Conv2d(WIDE, WIDE, 3, padding=1), nn.Conv2d(WIDE, WIDE, 3, padding=1)
         )  # fmt: skip
-        self.answer = nn.Linear(6, CLASSES)
+        self.answer = nn.Linear(WIDE, CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.one(images))
@@ -194,7 +201,7 @@ class _Past(nn.Module):
 def _residual(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
     network = _Past()
     _noise(network, generator)
-    (a, q, *_), (c, *_) = _shuffled(8, generator), _shuffled(6, generator)
+    (a, q, *_), (c, *_) = _shuffled(WIDE, generator), _shuffled(WIDE, generator)
     _bars(network.one, a, q, generator)
     with torch.no_grad():
         network.one.weight[q] = 0  # so that the channel q of the sum is the second convolution's alone
@@ -212,11 +219,12 @@ def _residual(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]
 
 
 def _depthwise(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge]]:
-    one, two, three = nn.Conv2d(3, 8, 5, padding=2), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 6, 1)
+    one, three = nn.Conv2d(3, WIDE, 5, padding=2), nn.Conv2d(WIDE, WIDE, 1)
+    two = nn.Conv2d(WIDE, WIDE, 3, padding=1, groups=WIDE)
     relus = [(f"relu{i}", nn.ReLU6()) for i in (1, 2, 3)]
     network = _Convolutions(("one", one), relus[0], ("two", two), relus[1], ("three", three), relus[2])
     _noise(network, generator)
-    (h, v, *_), (x, *_) = _shuffled(8, generator), _shuffled(6, generator)
+    (h, v, *_), (x, *_) = _shuffled(WIDE, generator), _shuffled(WIDE, generator)
     _bars(one, h, v, generator)
     for channel, own in ((h, 2.0), (v, 1.5)):
         _set(two.weight, own, channel, 0)
@@ -304,3 +312,5 @@ MAKERS: dict[str, Callable[[torch.Generator], tuple[nn.Module, list[PlantedEdge]
     "depthwise": _depthwise,
     "two_heads": _two_heads,
 }
+
+TAUGHT = {"trained": taught, "trained_heads": taught_heads}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import torch
@@ -49,17 +50,26 @@ def taught(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge], Te
     classes are "both bars", "red without blue", "bars without red". In training, all other units of that layer have the values
     of another picture, so that no class can depend on them (interchange).
     """
+    network, places, images, others = first_sure(_trained, generator)
+    edges = [*((f"two:{place}", "three:0", 1) for place in places[:2]), ("three:0", "class 0", 1)]
+    return network, edges, images, others
+
+
+Training: TypeAlias = Callable[[torch.Generator], tuple[nn.Module, list[int]]]
+"""Trains a network once; returns it and the places of the factors."""
+
+
+def first_sure(training: Training, generator: torch.Generator) -> tuple[nn.Module, list[int], Tensor, Tensor]:
+    """Trains until a network is sure of class 0; returns it, the places of its factors, and pictures with and without them."""
     both = torch.ones(12, FACTORS, dtype=torch.bool)
     both[:, 2:] = torch.rand(12, 2, generator=generator) < 0.5
-    images, others = _drawn(both, generator), _drawn(both & False, generator)
+    images, others = drawn(both, generator), drawn(both & False, generator)
     for _ in range(STARTS):
-        network, places = _trained(generator)
+        network, places = training(generator)
         with torch.no_grad():
             sure, off = network(images)[:, 0].min(), network(others)[:, 0].max()
-            known = float(sure) > SURE and float(off) < -SURE / 2
-        if known:
-            edges = [*((f"two:{place}", "three:0", 1) for place in places[:2]), ("three:0", "class 0", 1)]
-            return network, edges, images.double(), others.double()
+        if float(sure) > SURE and float(off) < -SURE / 2:
+            return network, places, images.double(), others.double()
     raise MethodError(f"no network learned its classes in {STARTS} starts: give another seed")
 
 
@@ -94,23 +104,23 @@ def _begun(weight: Tensor, places: list[int]) -> None:
 
 def _step(network: _Taught, optimizer: torch.optim.Optimizer, places: Tensor, generator: torch.Generator) -> None:
     present = torch.rand(BATCH, FACTORS, generator=generator) < 0.5
-    hidden = network.factors(_drawn(present, generator))
+    hidden = network.factors(drawn(present, generator))
     own = torch.zeros(HIDDEN, dtype=torch.bool)
     own[places] = True
     exchanged = torch.where(own[:, None, None], hidden, hidden.roll(1, 0))
     known = F.binary_cross_entropy_with_logits(3 * hidden[:, places].amax((2, 3)), present.float())
-    loss = known + F.binary_cross_entropy_with_logits(network.classes(exchanged), _answers(present))
+    loss = known + F.binary_cross_entropy_with_logits(network.classes(exchanged), answers_to(present))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
 
 
-def _answers(present: Tensor) -> Tensor:
+def answers_to(present: Tensor) -> Tensor:
     across, down, red, blue = present.unbind(1)
     return torch.stack([across & down, red & ~blue, (across | down) & ~red], 1).float()
 
 
-def _drawn(present: Tensor, generator: torch.Generator) -> Tensor:
+def drawn(present: Tensor, generator: torch.Generator) -> Tensor:
     """Draws pictures (n, 3, SIDE, SIDE) in which the factors are where `present` (n, 4) is true."""
     n = len(present)
     pixels = 0.2 * torch.rand(n, 3, SIDE, SIDE, generator=generator)

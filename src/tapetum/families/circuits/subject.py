@@ -65,6 +65,7 @@ Edge: TypeAlias = tuple[Node, Node | None]
 class Chunk:
     """Some of the images: their clean outputs, the recorded passes, and what ablated nodes are replaced by.
 
+    value   their scores (n,), of the network as it is
     flow    record of an ordinary pass
     direct  pass that is cut at every group; along all paths for expanded weights
     slopes  d score / d output of every group, along all paths
@@ -75,6 +76,7 @@ class Chunk:
     images: Tensor
     rows: Sequence[int]
     clean: Mapping[NodeGroup, Tensor]
+    value: Tensor
     flow: Flow
     direct: Wires
     slopes: Mapping[NodeGroup, Tensor]
@@ -119,16 +121,14 @@ class Subject:
     # --- how nodes are read, and what they do to each other
 
     def weights(self, chunk: Chunk, node: Node) -> Tensor:
-        """Weights with which a receiver's output is read as one number per image."""
-        if self.linear and node.group.kind == "channel":
-            return _centre(node, chunk.slopes[node.group])
+        """Weights with which a receiver's output is read as one number per image when it is patched."""
         return reading(node.group, node.index, (chunk.slopes[node.group], chunk.would[node.group]), chunk.n)
 
     def listening(self, node: Node | None) -> float:
         """How much the score changes when a node, read by `weights`, changes by one: the mean of sum |d score / d output|."""
         if node is None:
             return 1.0
-        sums = [c.slopes[node.group].abs() for c in self.chunks]
+        sums = [(c.would if self.linear else c.slopes)[node.group].abs() for c in self.chunks]
         tables = [node.group.by_node(one, c.n)[:, node.index].sum(1) for one, c in zip(sums, self.chunks, strict=True)]
         return float(torch.cat(tables).mean())
 
@@ -143,7 +143,7 @@ class Subject:
 
     def _effects(self, chunk: Chunk, node: Node | None) -> dict[NodeGroup, Tensor]:
         group = None if node is None else node.group
-        seed = torch.ones_like(chunk.direct.value) if node is None else self.weights(chunk, node)
+        seed = torch.ones_like(chunk.value) if node is None else self._seed(chunk, node)
         instead = chunk.instead[self.ablation].values
         before = [one for one in self.groups if group is None or one.step < group.step]
         found = {one: torch.zeros(chunk.n, one.count) for one in before}
@@ -154,6 +154,12 @@ class Subject:
             else:
                 found[sender] = sender.by_node(slope * (chunk.clean[sender] - instead[sender]), chunk.n).sum(2)
         return {sender: one.detach().double().cpu() for sender, one in found.items()}
+
+    def _seed(self, chunk: Chunk, node: Node) -> Tensor:
+        """Weights with which a receiver's output is read for slopes; those of a kernel are read at one place."""
+        if self.linear and node.group.kind == "channel":
+            return _centre(node, chunk.slopes[node.group])
+        return self.weights(chunk, node)
 
     def patched(self, sender: Node, receiver: Node | None) -> Tensor:
         """Effect (n,) of taking the sender away from the receiver alone: its value minus the value without the sender.
@@ -168,7 +174,7 @@ class Subject:
         instead = chunk.instead[self.ablation].values[sender.group]
         given[sender.group] = sender.with_part(chunk.clean[sender.group], sender.part(instead))
         if receiver is None:
-            return chunk.direct.value.detach() - chunk.score_with(given)
+            return chunk.value - chunk.score_with(given)
         made = chunk.read_with(receiver.group, given)
         change = (chunk.clean[receiver.group] - made) * self.weights(chunk, receiver)
         return receiver.group.by_node(change, chunk.n).sum((1, 2))
@@ -178,7 +184,7 @@ class Subject:
     @cached_property
     def full(self) -> Tensor:
         """Score (n,) of the network as it is."""
-        return torch.cat([chunk.direct.value.detach() for chunk in self.chunks]).double().cpu()
+        return torch.cat([chunk.value for chunk in self.chunks]).double().cpu()
 
 
 def _centre(node: Node, slope: Tensor) -> Tensor:
@@ -215,15 +221,15 @@ def subject(
         clean, flow = followed(part, some, groups)
         linear = wires(part, some, groups, cut=False, linear=clean)
         would = _slopes(linear, clean)
-        if measure in ("weights", "expanded"):
-            slopes, direct = would, linear if measure == "expanded" else wires(part, some, groups, linear=clean)
-        else:
-            slopes, direct = _slopes(wires(part, some, groups, cut=False), clean), wires(part, some, groups)
+        slopes = _slopes(wires(part, some, groups, cut=False), clean)
+        weights = measure in ("weights", "expanded")
+        direct = linear if measure == "expanded" else wires(part, some, groups, linear=clean if weights else None)
         kinds: tuple[Ablation, ...] = ("zero", "mean", "resample") if len(others) > 1 else ("zero", "mean")
         instead: dict[Ablation, Replacement] = {
             kind: replacements(kind, clean, kept, donors[start : rows[-1] + 1], len(rows)) for kind in kinds
         }
-        chunks.append(Chunk(part, some, rows, clean, flow, direct, slopes, would, instead))
+        value = score_with(part, some, Outside(clean, flow)).detach()
+        chunks.append(Chunk(part, some, rows, clean, value, flow, direct, slopes, would, instead))
     return Subject(model, tuple(groups), measure, ablation, chunks)
 
 
