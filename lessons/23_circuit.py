@@ -185,14 +185,19 @@ for one in (four, eight):
     print(", ".join(f"{test.name} {test.outcome}" for test in one.tests))
 here.holds(kept[0] > 0.7, "the four planted edges make most of the score")
 here.holds(float(eight.faithfulness.random[:, -1].max()) < 0.5, "random edges do not")
+here.holds(four.tests[2].passed, "each of the four is needed")
 here.holds(not four.tests[0].passed, "and yet four edges are not the network")
-here.holds(all(test.passed for test in eight.tests), "eight edges pass the three tests")
+here.holds(eight.tests[0].passed, "eight score as the network does")
+here.holds(not eight.tests[2].passed, "and yet not all of the eight are needed")
 print(eight)
 tp.show(eight)
 
 # %% [markdown]
-# The four edges are those that somebody planted, and the small noise around them still adds up to a tenth of the score. The
-# test of equivalence sees it: on every picture the four score lower. With four weak edges more it holds.
+# The four edges are those that somebody planted, and the small noise around them still adds up to a few per cent of the score.
+# The test of equivalence sees it: on every picture the four score lower. With four weak edges more it holds, and then the test
+# of minimality finds that some of the eight do no more than random edges would. The noise runs through hundreds of edges, so
+# no circuit of this network stands all three tests: independence fails for both, since what is left out, weak as it is, still
+# rises and falls with the score. A circuit is a matter of degree, and the three tests say of what kind the rest is.
 #
 # Look at the curve, too: with two edges it is *worse* than with one. An excitation without its inhibition overshoots. More
 # edges are not always nearer to the truth.
