@@ -189,6 +189,17 @@ def test_channels_that_only_differ_in_size_are_no_concepts() -> None:
     assert not better("pca", rows)
 
 
+def test_the_dead_share_counts_concepts_without_a_place_and_is_compared_with_other_starts() -> None:
+    rows = rows_of(torch.rand(400, 3, generator=seeded(), dtype=torch.float64))
+    made = judged("kmeans", rows, 60, 0)
+    _, held = rows.split(0)
+    nearest = encode(made.dictionary, held.values).argmax(1)  # each place is in one cluster
+    value, low, high = made.numbers.dead
+    assert value == pytest.approx(1 - len(nearest.unique()) / 60)
+    assert low <= value <= high
+    assert low < high
+
+
 def test_shuffled_rows_keep_every_channel_and_resampled_ones_whole_pictures() -> None:
     rows = rows_of(planted()[0].float())
     mixed = rows.shuffled(1)

@@ -124,7 +124,7 @@ ShardFolder: TypeAlias = Annotated[
     'a folder, or a URL such as "s3://bucket/scan", for finished shards: a killed run continues there, with at most one shard '
     "per worker lost.",
 ]
-Resume: TypeAlias = Annotated[bool, "False: what is in `out` is made again."]
+Resume: TypeAlias = Annotated[bool, "False: what an earlier run has kept is made again."]
 PassBatch: TypeAlias = Annotated[int, Range(1, 100_000), "pictures per pass: fixed, since it decides the last bits."]
 Limit: TypeAlias = Annotated[int, Range(1, 1_000_000_000), "only so many pictures, from the start."] | None
 UnitScore: TypeAlias = Annotated[ScoreKind, "a unit's score on a picture: max, over the places of its map, or mean."]

@@ -58,11 +58,11 @@ class Dictionary:
 @saved
 @dataclass(frozen=True)
 class DictionaryNumbers:
-    """Numbers of a dictionary, each with an interval of 95 %, on pictures that it was not fitted on.
+    """Numbers of a dictionary, each with its 95 % interval over draws of the pictures, on pictures that it was not fitted on.
 
     r2         share of the variance over places that is rebuilt; negative for a dictionary worse than the mean
     l0         mean share, over places, of the concepts whose code is not zero
-    dead       share of the concepts whose code is zero at every place
+    dead       share of the concepts whose code is zero at every place; with the least and the largest of six starts
     agreement  mean |cosine| of concepts with those of five refits, each with one partner, in [0, 1]
     """
 

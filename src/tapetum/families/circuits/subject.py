@@ -259,4 +259,5 @@ def _donors(n: int, m: int, same: bool, seed: int) -> list[int]:
 def _check_memory(model: VisionModel, n: int) -> None:
     fits = fitting(model, COPIES)
     if n > fits:
-        raise MethodError(f"{n} images do not fit into memory, since the outputs of all layers are kept: give at most {fits}")
+        works = f"give at most {fits}" if fits else "use a smaller network, or free memory"
+        raise MethodError(f"{n} images do not fit into memory, since the outputs of all layers are kept: {works}")

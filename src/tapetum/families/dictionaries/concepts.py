@@ -165,6 +165,8 @@ class _Chosen:
         if self.of is None:
             return self.given
         labels = [None if label is None else label.casefold() for label in self.given.labels]
+        if isinstance(self.of, int) and self.model.labels is None and any(label is not None for label in labels):
+            raise MethodError(f"{self.model.name} has no names of classes, and {self.given.name} has: give of= a name")
         if any(label is not None for label in labels):
             kept = [i for i, label in enumerate(labels) if label == self.words.casefold()]
         else:

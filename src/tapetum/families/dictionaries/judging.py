@@ -83,7 +83,7 @@ def judged(method: DictionaryMethod, rows: Rows, n: int, seed: int) -> Judged:
             fitted(method, train.resampled(seed + i).values, n, seed + i) for i in track(range(1, STARTS + 1), STARTS, "fits")
         ]
     agreement = torch.stack([matched(main.directions, one.directions)[0] for one in others])
-    numbers = _numbers(main, held, times, agreement)
+    numbers = _numbers(main, held, times, agreement, others)
     with stage("random directions"):
         chance = [random(method, train.values, n, seed + i) for i in track(range(1, STARTS + 1), STARTS, "fits")]
     null = _widest([_numbers(one, held, times, _between(chance)) for one in chance])
@@ -106,18 +106,26 @@ def _between(many: Sequence[Dictionary]) -> Tensor:
     return torch.stack([matched(many[0].directions, one.directions)[0] for one in many[1:]])
 
 
-def _numbers(one: Dictionary, held: Rows, times: Tensor, agreement: Tensor) -> DictionaryNumbers:
+def _numbers(
+    one: Dictionary, held: Rows, times: Tensor, agreement: Tensor, others: Sequence[Dictionary] = ()
+) -> DictionaryNumbers:
+    """Returns the numbers of a dictionary; `others` are those of other starts, with which its dead share is compared.
+
+    Draws of pictures tell nothing of the dead: fewer pictures can only leave more concepts without one.
+    """
     r2, active = _r2(one, held, times)
     pictures, which = held.samples.unique(return_inverse=True)
     seen = torch.zeros(len(pictures), len(one), dtype=torch.float64).index_add_(0, which, active.double())
     counts = torch.bincount(which).double()
     low, high = interval(seen.sum(1) / len(one), counts, times).tolist()
     l0 = float(active.double().mean()), low, high
-    dead = (times @ seen == 0).double().mean(1)
-    points = dead.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return DictionaryNumbers(
-        r2, l0, (float((seen.sum(0) == 0).double().mean()), points[0], points[1]), _mean(agreement.mean(1))
-    )
+    dead = [_dead(active), *(_dead(_r2(other, held, times)[1]) for other in others)]
+    return DictionaryNumbers(r2, l0, (dead[0], min(dead), max(dead)), _mean(agreement.mean(1)))
+
+
+def _dead(active: Tensor) -> float:
+    """Returns the share of concepts that are zero at all places (m, n)."""
+    return float(1 - active.any(0).double().mean())
 
 
 def _r2(one: Dictionary, held: Rows, times: Tensor) -> tuple[Estimate, Tensor]:
