@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from tapetum.border.subjects import border
 from tapetum.data.streams import Source, as_source
 from tapetum.data.streams import huggingface as hf
 from tapetum.engines.batching import batch_size
@@ -19,7 +21,7 @@ from tapetum.engines.scores import as_score
 from tapetum.families.comparing.pictures import Deck, deck
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import Batch, LayerError, MethodError, TargetLike
+from tapetum.types import Batch, LayerError, MethodError, ModelLike, TargetLike
 
 MOST = 1000
 """Pictures of a set that are read, unless the user asks for another number."""
@@ -51,6 +53,14 @@ class Ready:
 
 PictureSet: TypeAlias = Deck | Ready
 """Pictures that are read batch by batch."""
+
+
+@contextmanager
+def network_for(model: ModelLike, *given: Any) -> Generator[VisionModel]:
+    """Yields the model, converted for the first of the given pictures that are images; sources are read later."""
+    ready = next((one for one in given if isinstance(one, Tensor) and one.ndim == 4), None)
+    with border(model, ready, "model" if ready is None else "images") as (network, _):
+        yield network
 
 
 def picture_set(model: VisionModel, given: Any, n: int | None = MOST, seed: int = 0) -> PictureSet:
