@@ -15,7 +15,7 @@ from tapetum.engines.backward.relevance import relevance_at
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.scores import as_score
 from tapetum.engines.scores.base import index_name
-from tapetum.families.concept_tests.sets import PictureSet, network_for, picture_set
+from tapetum.families.concept_tests.sets import PictureSet, first_score, network_for, picture_set
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage
@@ -204,16 +204,11 @@ def prototypes(
     checked_range(level, 1e-4, 0.5, "level")
     with noting() as said, network_for(model, source) as network:
         pictures = picture_set(network, source, n, seed)
-        name = _layer(network, pictures, layer, batch)
+        name = layer_of(*first_score(network, pictures, None, batch), layer)
         with stage("decisions"):
             chosen, shares = decisions(network, pictures, name, way, batch)
         found = _found(network, pictures.ids, chosen, shares, (name, way, k, level, seed))
     return replace(found, notes=tuple(said))
-
-
-def _layer(model: VisionModel, pictures: PictureSet, layer: str | None, batch: Batch) -> str:
-    _, some = next(iter(pictures.batches(model, batch, gradients=True)))
-    return layer_of(as_score(model, some), some, layer)
 
 
 def decisions(model: VisionModel, pictures: PictureSet, layer: str, way: Way, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from tapetum.data.streams import huggingface as hf
 from tapetum.engines.batching import batch_size
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
-from tapetum.engines.scores import as_score
+from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.comparing.pictures import Deck, deck
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -96,6 +96,12 @@ def pulls(model: VisionModel, pictures: PictureSet, target: TargetLike, layer: s
         score = as_score(model, images, of_rows(target, rows, len(pictures)))
         found.append(layer_gradient(score, images, layer, batch=batch)[1].sum((2, 3)))
     return _finite(torch.cat(found), layer)
+
+
+def first_score(model: VisionModel, pictures: PictureSet, target: TargetLike, batch: Batch) -> tuple[ModelScore, Tensor]:
+    """Returns the score of the first batch of pictures, and these images: what a layer is chosen by."""
+    rows, images = next(iter(pictures.batches(model, batch, gradients=True)))
+    return as_score(model, images, of_rows(target, rows, len(pictures))), images
 
 
 def of_rows(target: TargetLike, rows: Sequence[int], n: int) -> Any:

@@ -11,8 +11,16 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import layer_of
-from tapetum.engines.scores import as_score
-from tapetum.families.concept_tests.sets import MOST, PictureSet, is_source, network_for, of_rows, picture_set, pooled, pulls
+from tapetum.families.concept_tests.sets import (
+    MOST,
+    PictureSet,
+    first_score,
+    is_source,
+    network_for,
+    picture_set,
+    pooled,
+    pulls,
+)
 from tapetum.families.concept_tests.vectors import (
     TINY,
     Labellings,
@@ -135,8 +143,7 @@ def _layer_and_target(
     model: VisionModel, asked: PictureSet, target: TargetLike, layer: str | None, batch: Batch
 ) -> tuple[str, str]:
     """Returns the layer, which must have a part in the score, and the target in words."""
-    rows, some = next(iter(asked.batches(model, batch, gradients=True)))
-    score = as_score(model, some, of_rows(target, rows, len(asked)))
+    score, some = first_score(model, asked, target, batch)
     name = layer_of(score, some, layer)
     if target is None:
         return name, "the predicted class"
