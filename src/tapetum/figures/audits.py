@@ -94,8 +94,7 @@ def _effects(axes: Any, result: Audit) -> None:
     axes.set(ylim=(len(kinds) - 0.5, -0.5), xlim=(bottom * 1.1, top * (1.45 if found else 1.1)))
     canvas.plot(axes, "points of probability; orange: the bar that an effect has to reach", "")
     axes.grid(visible=False)
-    axes.set_yticks(range(len(kinds)), kinds)
-    axes.tick_params(axis="y", labelsize=LABEL_PT, colors=LIGHT.ink, length=0)
+    canvas.rows(axes, kinds)
 
 
 def _named(labels: Sequence[str], most: int = 4) -> str:

@@ -141,6 +141,12 @@ def side(axes: Axes, words: str) -> None:
     axes.set_ylabel(words, fontsize=LABEL_PT, color=LIGHT.muted, parse_math=False)
 
 
+def rows(axes: Axes, names: Sequence[str], size: float = LABEL_PT) -> None:
+    """Writes the names of a chart's rows, the first at y = 0, beside its left edge; follows `plot`."""
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", labelsize=size, colors=LIGHT.ink, length=0)
+
+
 def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
     """Draws the colour scale beside a map: from 0 to `top`, or from -`top` to `top` for a signed map."""
     from matplotlib.cm import ScalarMappable

@@ -74,12 +74,11 @@ def _seeds(axes: Any, result: Comparison) -> None:
     names = [f"{kind} {i + 1}" for i in range(len(values))]
     if null is not None and null.kind == "given":
         names[0] = result.a
-    axes.set_yticks(range(len(names) + 1), [*names, result.b])
     axes.set_ylim(len(names) + 0.6, -1.4)
     canvas.heading(axes, "is it another seed?" if null is not None else "no networks of other seeds were given")
     what = "mean agreement with the others" if null is not None and null.kind == "given" else "mean agreement"
     canvas.plot(axes, what, "")
-    axes.tick_params(axis="y", labelsize=NOTE_PT, colors=LIGHT.ink, length=0)
+    canvas.rows(axes, [*names, result.b], NOTE_PT)
     axes.margins(x=0.12)
 
 

@@ -70,8 +70,7 @@ def _names(axes: Any, result: Tcav, k: int) -> None:
     said = [
         f"{name[:28]}\n{DEPENDENCE[result.outcomes[i]]}, p = {float(result.p[i]):.2g}" for i, name in enumerate(result.names)
     ]
-    axes.set_yticks(range(k), said[:k])
-    axes.tick_params(axis="y", labelsize=NOTE_PT, colors=LIGHT.ink, length=0)
+    canvas.rows(axes, said[:k], NOTE_PT)
     axes.xaxis.label.set_size(LABEL_PT)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.types import ShapeTexture
 
 WIDTH_IN, ROW_IN = 8.6, 0.23
@@ -46,8 +46,7 @@ def _decisions(axes: Any, result: ShapeTexture) -> None:
     axes.set_xticklabels(["0", "50 %", "100 %"])
     canvas.plot(axes, "share of the pictures with this shape (beside its name: how many)", "")
     axes.grid(visible=False)
-    axes.set_yticks(range(len(named)), named)
-    axes.tick_params(axis="y", labelsize=LABEL_PT, colors=LIGHT.ink, length=0)
+    canvas.rows(axes, named)
     if result.bias == result.bias:
         axes.plot([result.bias], [-0.5], "v", color=LIGHT.ink, markersize=6, clip_on=False)
     handles = [axes.barh([0], [0], color=COLORS[name]) for name in COLORS]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.types import MethodRanking, TapetumError
 from tapetum.types.checks import listed
 
@@ -46,8 +46,7 @@ def _ranks(axes: Any, result: MethodRanking, metric: str) -> None:
     axes.set(ylim=(len(order) - 0.5, -0.5), xlim=(0.5, len(order) + 0.5))
     canvas.heading(axes, f"{metric}: {result.better[column]} is better; {result.counted[column]} pictures")
     canvas.plot(axes, "mean rank (1 is the best); beside each name: its mean", "")
-    axes.set_yticks(range(len(order)), names)
-    axes.tick_params(axis="y", labelsize=LABEL_PT, colors=LIGHT.ink, length=0)
+    canvas.rows(axes, names)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 

@@ -32,6 +32,6 @@ def _(result: UnitNames) -> Figure:
     axes.axvline(result.least_auc, color=LIGHT.muted, linewidth=1, linestyle="--")
     axes.set(ylim=(n + 0.6, -0.6), xlim=(min([0.45, *lots]) - 0.02, 1.01))
     canvas.plot(axes, "AUC (0.5: chance; dashed: the least AUC of a name)", "")
-    axes.set_yticks(range(n + 1), [*(f"{result.names[row]}  :{result.units[row]}" for row in rows), "names by lot, all units"])
-    axes.tick_params(axis="y", labelsize=LABEL_PT if n < MOST else NOTE_PT, colors=LIGHT.ink, length=0)
+    names = [f"{result.names[row]}  :{result.units[row]}" for row in rows]
+    canvas.rows(axes, [*names, "names by lot, all units"], LABEL_PT if n < MOST else NOTE_PT)
     return figure

@@ -1,4 +1,4 @@
-"""Checks of the arguments that results' methods get: a choice, a size, a row, a channel."""
+"""Checks of the arguments that results' methods get: a choice, a range, a size, a row, a channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from tapetum.types.refusals import TapetumError
+from tapetum.types.refusals import MethodError, TapetumError
 
 
 def checked_choice(value: Any, choices: Iterable[str], what: str) -> Any:
@@ -17,6 +17,12 @@ def checked_choice(value: Any, choices: Iterable[str], what: str) -> Any:
     if not isinstance(value, str) or value not in choices:
         raise TapetumError(f"{what} is one of {', '.join(choices)}, not {value!r}")
     return value
+
+
+def checked_range(value: float | int, low: float | int, high: float | int, what: str) -> None:
+    """Refuses a number below `low` or above `high`; the error message calls it `what`."""
+    if not low <= value <= high:
+        raise MethodError(f"{what} is a number from {low:,} to {high:,}, not {value}")
 
 
 def checked_size(size: Any) -> tuple[int, int]:

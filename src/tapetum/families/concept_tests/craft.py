@@ -11,18 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.layers import POSITIVE, layer_of
-from tapetum.border.subjects import border
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore, as_score, probabilities
 from tapetum.families.compositions.directions import factorize
 from tapetum.families.concept_tests.importance import Parts, explained, parts_of, shares_of
-from tapetum.families.concept_tests.sets import MOST, PictureSet, picture_set
+from tapetum.families.concept_tests.sets import MOST, PictureSet, network_for, picture_set
 from tapetum.families.verdicts.judging import holm
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage, track
 from tapetum.types import AnyOf, Batch, Concept, Craft, LayerError, MethodError, ModelLike, Range, TargetLike
-from tapetum.types.checks import checked_choice
+from tapetum.types.checks import checked_choice, checked_range
 
 FEWEST = 4
 """Pictures of a class below which nothing can be left out."""
@@ -91,12 +90,10 @@ def craft(
     """
     checked_choice(keep, ("predicted", "all"), "keep")
     for name, value, low, high in (("n", n, 2, 100), ("crops", crops, 1, 1000), ("designs", designs, 2, 4096)):
-        if not low <= value <= high:
-            raise MethodError(f"{name} is a number from {low} to {high}, not {value}")
+        checked_range(value, low, high, name)
     if not 0.1 <= crop_share <= 1:
         raise MethodError(f"crop_share is a share of the picture's side from .1 to 1, not {crop_share:g}")
-    ready = source if isinstance(source, Tensor) and source.ndim == 4 else None
-    with noting() as said, border(model, ready, "images" if ready is not None else "model") as (network, _):
+    with noting() as said, network_for(model, source) as network:
         kept = _kept(network, picture_set(network, source, most, seed), target, keep, batch)
         name, words = _layer(network, kept, target, layer)
         found = _Search(network, kept, target, name, batch, seed).found(n, crops, crop_share, designs, level)

@@ -10,18 +10,17 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import layer_of
-from tapetum.border.subjects import border
 from tapetum.engines.backward import composites
 from tapetum.engines.backward.relevance import relevance_at
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.scores import as_score
 from tapetum.engines.scores.base import index_name
-from tapetum.families.concept_tests.sets import PictureSet, picture_set
+from tapetum.families.concept_tests.sets import PictureSet, first_score, network_for, picture_set
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage
 from tapetum.types import Batch, MethodError, ModelLike, Range, Result
-from tapetum.types.checks import checked_choice, listed
+from tapetum.types.checks import checked_choice, checked_range, listed
 from tapetum.types.results import PARTS, WHOLE, axes
 from tapetum.types.text import table
 
@@ -134,8 +133,7 @@ class Prototypes(Result):
 
     def judge(self, model: ModelLike, images: Any, *, batch: Batch = "auto") -> Decisions:
         """Tells for each picture whether the model's decision is unusual for the class that it chooses."""
-        ready = images if isinstance(images, Tensor) and images.ndim == 4 else None
-        with noting() as said, border(model, ready, "images" if ready is not None else "model") as (network, _):
+        with noting() as said, network_for(model, images) as network:
             pictures = picture_set(network, images, None)
             chosen, shares = decisions(network, pictures, self.layer, self.way, batch)
             found = self._judged(network, pictures.ids, chosen, shares)
@@ -202,22 +200,15 @@ def prototypes(
         >>> print(tp.prototypes(model, images.repeat(12, 1, 1, 1)).judge(model, images))
     """
     checked_choice(way, ("gradient", "relevance"), "way")
-    for name, value, low, high in (("k", k, 1, 20), ("level", level, 1e-4, 0.5)):
-        if not low <= value <= high:
-            raise MethodError(f"{name} is a number from {low} to {high}, not {value}")
-    ready = source if isinstance(source, Tensor) and source.ndim == 4 else None
-    with noting() as said, border(model, ready, "images" if ready is not None else "model") as (network, _):
+    checked_range(k, 1, 20, "k")
+    checked_range(level, 1e-4, 0.5, "level")
+    with noting() as said, network_for(model, source) as network:
         pictures = picture_set(network, source, n, seed)
-        name = _layer(network, pictures, layer, batch)
+        name = layer_of(*first_score(network, pictures, None, batch), layer)
         with stage("decisions"):
             chosen, shares = decisions(network, pictures, name, way, batch)
         found = _found(network, pictures.ids, chosen, shares, (name, way, k, level, seed))
     return replace(found, notes=tuple(said))
-
-
-def _layer(model: VisionModel, pictures: PictureSet, layer: str | None, batch: Batch) -> str:
-    _, some = next(iter(pictures.batches(model, batch, gradients=True)))
-    return layer_of(as_score(model, some), some, layer)
 
 
 def decisions(model: VisionModel, pictures: PictureSet, layer: str, way: Way, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from tapetum.border.subjects import border
 from tapetum.data.streams import Source, as_source
 from tapetum.data.streams import huggingface as hf
 from tapetum.engines.batching import batch_size
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
-from tapetum.engines.scores import as_score
+from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.comparing.pictures import Deck, deck
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import Batch, LayerError, MethodError, TargetLike
+from tapetum.types import Batch, LayerError, MethodError, ModelLike, TargetLike
 
 MOST = 1000
 """Pictures of a set that are read, unless the user asks for another number."""
@@ -51,6 +53,14 @@ class Ready:
 
 PictureSet: TypeAlias = Deck | Ready
 """Pictures that are read batch by batch."""
+
+
+@contextmanager
+def network_for(model: ModelLike, *given: Any) -> Generator[VisionModel]:
+    """Yields the model, converted for the first of the given pictures that are images; sources are read later."""
+    ready = next((one for one in given if isinstance(one, Tensor) and one.ndim == 4), None)
+    with border(model, ready, "model" if ready is None else "images") as (network, _):
+        yield network
 
 
 def picture_set(model: VisionModel, given: Any, n: int | None = MOST, seed: int = 0) -> PictureSet:
@@ -86,6 +96,12 @@ def pulls(model: VisionModel, pictures: PictureSet, target: TargetLike, layer: s
         score = as_score(model, images, of_rows(target, rows, len(pictures)))
         found.append(layer_gradient(score, images, layer, batch=batch)[1].sum((2, 3)))
     return _finite(torch.cat(found), layer)
+
+
+def first_score(model: VisionModel, pictures: PictureSet, target: TargetLike, batch: Batch) -> tuple[ModelScore, Tensor]:
+    """Returns the score of the first batch of pictures, and these images: what a layer is chosen by."""
+    rows, images = next(iter(pictures.batches(model, batch, gradients=True)))
+    return as_score(model, images, of_rows(target, rows, len(pictures))), images
 
 
 def of_rows(target: TargetLike, rows: Sequence[int], n: int) -> Any:

@@ -11,9 +11,16 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import layer_of
-from tapetum.border.subjects import border
-from tapetum.engines.scores import as_score
-from tapetum.families.concept_tests.sets import MOST, PictureSet, is_source, of_rows, picture_set, pooled, pulls
+from tapetum.families.concept_tests.sets import (
+    MOST,
+    PictureSet,
+    first_score,
+    is_source,
+    network_for,
+    picture_set,
+    pooled,
+    pulls,
+)
 from tapetum.families.concept_tests.vectors import (
     TINY,
     Labellings,
@@ -92,8 +99,7 @@ def tcav(
         raise MethodError(f"runs is a number of labellings from 99 to 1,000,000, not {runs}")
     if not 0 < level <= 0.5:
         raise MethodError(f"level is a rate from 0 to .5, such as .05, not {level!r}")
-    ready = next((one for one in (images, random) if isinstance(one, torch.Tensor) and one.ndim == 4), None)
-    with noting() as said, border(model, ready, "images" if ready is not None else "model") as (network, _):
+    with noting() as said, network_for(model, images, random) as network:
         found = _found(network, _named(concept), random, images, target, layer, (vector, runs, level, n, seed, batch))
     return replace(found, notes=tuple(said))
 
@@ -137,8 +143,7 @@ def _layer_and_target(
     model: VisionModel, asked: PictureSet, target: TargetLike, layer: str | None, batch: Batch
 ) -> tuple[str, str]:
     """Returns the layer, which must have a part in the score, and the target in words."""
-    rows, some = next(iter(asked.batches(model, batch, gradients=True)))
-    score = as_score(model, some, of_rows(target, rows, len(asked)))
+    score, some = first_score(model, asked, target, batch)
     name = layer_of(score, some, layer)
     if target is None:
         return name, "the predicted class"

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.streams import Source
-from tapetum.data.streams.base import read_images
 from tapetum.engines.probe import capture
 from tapetum.engines.ranks import auc_of_ranks
 from tapetum.engines.shares import sign_test
 from tapetum.engines.similarity import ranks
 from tapetum.families.naming.judging import Judged
+from tapetum.families.naming.reading import pictures
 from tapetum.families.naming.terms import Terms, choosing
 from tapetum.families.verdicts.judging import holm
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import stage, track
+from tapetum.progress import stage
 from tapetum.types import LayerError, MethodError
 
 HIGHEST = 0.005
@@ -43,18 +43,15 @@ class _Place:
 
     def maps(self, rows: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Yields rows and the layer's maps (k, c, h, w) of some pictures, batch by batch."""
-        parts = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
+        samples, refusal = [self.samples[row] for row in rows], "each mask needs its picture, and {}; leave both out"
         with stage(f"{len(rows)} pictures at {self.layer}"):
-            for part in track(parts, len(rows), "pictures", len):
-                images, _, refused = read_images(self.source, [self.samples[row] for row in part], self.model.preprocessing)
-                if refused:
-                    raise MethodError(f"each mask needs its picture, and {next(iter(refused.values()))}; leave both out")
+            for part, images in pictures(self.model, self.source, samples, self.batch, refusal):
                 with torch.no_grad(), capture(self.model, [self.layer]) as acts:
-                    self.model(images.to(self.model.device, self.model.dtype))
+                    self.model(images)
                 found = acts[self.layer]
                 if found.ndim != 4 or len(found) != len(part):
                     raise LayerError(f"{self.layer} gives no map (n, c, h, w), which masks are compared with")
-                yield list(part), found.double().cpu()
+                yield [rows[place] for place in part], found.double().cpu()
 
     def large(self, maps: Tensor) -> Tensor:
         """Returns maps at the size of the masks, (k, c, H, W)."""

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.streams import Source
-from tapetum.data.streams.base import read_images
 from tapetum.engines.batching import batch_size
 from tapetum.engines.scores.embeddings import text_embedding
 from tapetum.engines.scores.outputs import asked, embedding
+from tapetum.families.naming.reading import pictures
 from tapetum.families.naming.terms import Terms, distinct
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import stage, track
+from tapetum.progress import stage
 from tapetum.types import Batch, MethodError
 
 MOST_SIMILAR = 0.1
@@ -42,14 +42,9 @@ def text_terms(model: VisionModel, source: Source, samples: Sequence[int], texts
 
 def _embeddings(model: VisionModel, source: Source, samples: Sequence[int], batch: Batch) -> Tensor:
     """Returns the unit embeddings (n, d) of some pictures, on the CPU."""
-    size = batch_size(model, batch)
-    parts = [samples[start : start + size] for start in range(0, len(samples), size)]
+    refusal = f"{model.name} cannot read {{}}; leave that picture out"
     found: list[Tensor] = []
     with stage(f"{len(samples)} pictures, for {model.name}"):
-        for part in track(parts, len(samples), "pictures", len):
-            images, _, refused = read_images(source, part, model.preprocessing)
-            if refused:
-                raise MethodError(f"{model.name} cannot read {next(iter(refused.values()))}; leave that picture out")
-            ready = images.to(model.device, model.dtype)
+        for _, ready in pictures(model, source, samples, batch_size(model, batch), refusal):
             found.append(F.normalize(embedding(asked(model, ready), model.name).double().cpu(), dim=1))
     return torch.cat(found)

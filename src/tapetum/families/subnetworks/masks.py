@@ -18,7 +18,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import track
 from tapetum.types import ImagesLike, MethodError, ModelLike, Range, Result, TargetLike
-from tapetum.types.checks import checked_choice, listed
+from tapetum.types.checks import checked_choice, checked_range, listed
 from tapetum.types.results import WHOLE, axes
 from tapetum.types.text import table
 
@@ -190,8 +190,7 @@ def mask_faithfulness(
     Example:
         >>> print(tp.mask_faithfulness(model, {"blocks.6": [True] * 6 + [False] * 2}, images, 1, parts=3))
     """
-    if not 1 <= parts <= 10_000:
-        raise MethodError(f"parts is a number from 1 to 10,000, not {parts}")
+    checked_range(parts, 1, 10_000, "parts")
     with noting() as said, border(model, images) as (network, ready):
         explained = as_score(network, ready, target).explains(len(ready))
         pictures = ready if fill == "mean" else None
