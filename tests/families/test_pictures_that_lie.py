@@ -38,7 +38,8 @@ def test_a_picture_by_the_path_that_photographs_never_open_is_flagged(photograph
     assert found.p_value == pytest.approx(1 / (OTHERS + 1))
     assert found.flagged
     assert found.layer == "1"
-    assert "do not read it as what the unit looks for" in str(found)
+    assert "does not show what the unit looks for" in str(found)
+    assert "only 25% of its drive runs through the channels of 1 that the unit's photographs use" in str(found)
 
 
 def test_pictures_may_have_another_size_than_photographs(photographs: Path) -> None:
@@ -59,7 +60,7 @@ def test_the_picture_of_an_honest_unit_is_seen_like_photographs(photographs: Pat
     found = checked(photographs, 1, picture(green=1))
     assert found.share == pytest.approx(1)
     assert not found.flagged
-    assert str(found).startswith("2:1: the picture drives the unit like photographs do, at 1 (100% of its drive in common")
+    assert str(found).startswith("2:1: the picture drives the unit as photographs do: 100% of its drive")
 
 
 def test_a_lie_that_is_less_than_half_of_the_drive_is_told_and_not_flagged(photographs: Path) -> None:

@@ -55,9 +55,9 @@ def check_units(
 
 def said(flagged: int, total: int) -> str:
     """Returns the sentence on a layer's pictures."""
-    whole = f"its {total} optimised pictures drive their units through"
+    whole = f"{total} optimised pictures drive their units through"
     if not flagged:
-        return f"All of {whole} the channels through which photographs drive them, as far as the check can tell."
+        return f"All {whole} the same channels as photographs do, as far as the check can tell."
     return f"{flagged} of {whole} other channels than photographs do (\u26a0): do not read them as what the units look for."
 
 

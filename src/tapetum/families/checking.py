@@ -44,7 +44,7 @@ AT_ONCE = 16
 
 LEVEL, HALF = 0.05, 0.5
 """A picture is flagged if its share is below half of the lowest of the photographs, and p is at most .05. Honest pictures lie
-a little below photographs, which p alone would flag: their colours and contrasts are no photograph's."""
+a little below photographs, which p alone would flag: no photograph has their colours and contrasts."""
 
 
 @dataclass(frozen=True, eq=False)

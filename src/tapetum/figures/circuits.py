@@ -15,6 +15,9 @@ EXCITES, INHIBITS = "#b1182b", "#2065ab"
 
 COLUMN_IN, ROW_IN = 1.9, 0.42
 THICKEST = 4.0
+DASHES = (3, 1.5)
+FAINT = 0.3
+"""Opacity of an edge that taking the source away did not confirm, or of which that cannot be told."""
 
 
 @draw.register
@@ -34,8 +37,8 @@ def _(result: Circuit) -> Figure:
 
 def _summary(result: Circuit) -> str:
     tests = ", ".join(f"{test.name} {test.outcome}" for test in result.tests)
-    first = f"{result.model} · {len(result.edges)} edges by {result.measure} · {result.confirmed_text} (solid lines)"
-    return f"{first}\nred excites, blue inhibits{' · ' + tests if tests else ''}"
+    first = f"{result.model} · {len(result.edges)} edges by {result.measure} · {result.confirmed_text}"
+    return f"{first}\nred, solid: excites · blue, dashed: inhibits · faint: not confirmed{' · ' + tests if tests else ''}"
 
 
 def _graph(axes: Any, result: Circuit, columns: list[list[int]], layers: list[str]) -> None:
@@ -46,10 +49,11 @@ def _graph(axes: Any, result: Circuit, columns: list[list[int]], layers: list[st
     largest = {one.target: max(abs(e.weight) for e in result.into(one.target)) for one in result.edges}
     for edge in sorted(result.edges, key=lambda one: abs(one.weight) / largest[one.target]):
         share = abs(edge.weight) / largest[edge.target]
-        style = {"color": EXCITES if edge.weight > 0 else INHIBITS, "lw": 0.5 + (THICKEST - 0.5) * share, "alpha": 0.75}
+        color = EXCITES if edge.weight > 0 else INHIBITS
+        style = {"color": color, "lw": 0.5 + (THICKEST - 0.5) * share, "alpha": 0.75 if edge.confirmed else FAINT}
         start, end = places[edge.source], places[edge.target]
         bend = 0.0 if end[0] - start[0] <= 1 else 0.18
-        way = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}", "linestyle": "-" if edge.confirmed else ":"}
+        way = {"arrowstyle": "-", "connectionstyle": f"arc3,rad={bend}", "linestyle": "-" if edge.weight > 0 else (0, DASHES)}
         axes.annotate("", end, start, arrowprops={**way, **style})
     for node, (x, y) in places.items():
         one = result.nodes[node]

@@ -44,13 +44,13 @@ class PathCheck:
         """The check in a sentence, without the unit."""
         if isnan(self.share):
             return "no channel before the unit drives it, so its picture cannot be compared with photographs"
-        seen = f"{self.share:.0%} of its drive in common, photographs of other units {self.lowest:.0%} to {self.highest:.0%}"
+        seen = (
+            f"{self.share:.0%} of its drive runs through the channels of {self.layer} that the unit's photographs use, "
+            f"of photographs of other units {self.lowest:.0%} to {self.highest:.0%}"
+        )
         if self.flagged:
-            return (
-                f"the picture and the photographs that drive the unit use different channels of {self.layer} "
-                f"({seen}): do not read it as what the unit looks for"
-            )
-        return f"the picture drives the unit like photographs do, at {self.layer} ({seen})"
+            return f"the picture does not show what the unit looks for, it drives the unit by another path: only {seen}"
+        return f"the picture drives the unit as photographs do: {seen}"
 
     def __str__(self) -> str:
         return f"{self.unit}: {self.said}"
