@@ -46,7 +46,7 @@ from tapetum.types import Cancelled, DamagedError, ModelLike, ScanResult, Tapetu
 EXAMPLES = 9
 FIRES = 24
 TRACKERS: tuple[Tracker, ...] = (Spectrum(k=EXAMPLES), Scores(), Sparsity())
-NAMES = 1
+NAMES = 2
 """Version of the naming of units: another one names the units of an earlier build again."""
 
 LARGEST_HALF = 65_504

@@ -41,7 +41,7 @@ from tapetum.engines.signed import capture_signed, taps
 from tapetum.families.scanning import scan
 from tapetum.families.visualizations import visualize
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Concept, Concepts, ModelLike, Precision, Range, Rendering, TapetumError, TargetError, Unit
+from tapetum.types import Concept, Concepts, Craft, ModelLike, Precision, Range, Rendering, TapetumError, TargetError, Unit
 from tapetum.types.scans import GROUPS, Example, ScanResult, ScoreKind, SpectrumResult, TopKResult
 from tapetum.types.spectra import TopExamples, UnitExamples, UnitSpectra, UnitSpectrum
 
@@ -132,7 +132,7 @@ def top_examples(
         >>> [example.position for example in tops[0].examples]
     """
     how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit, "precision": precision}
-    directions = _concepts(model, units)
+    directions = as_concepts(model, units)
     if directions:
         wanted = directions
         found, channels = _along(model, source, directions, TopK(k, score), how)
@@ -190,16 +190,16 @@ def _units(model: VisionModel, thing: Any) -> list[Unit]:
     return found
 
 
-def _concepts(model: VisionModel, units: Any) -> list[Concept]:
+def as_concepts(model: VisionModel, units: Any) -> list[Concept]:
     """Returns the concepts if concepts were given, else an empty list; refuses concepts beside units, and single places."""
-    many: list[Any] = list(units) if isinstance(units, (list, tuple, Concepts)) else [units]
+    many: list[Any] = list(units) if isinstance(units, (list, tuple, Concepts, Craft)) else [units]
     if not any(isinstance(one, Concept) for one in many):
         return []
     if not all(isinstance(one, Concept) for one in many):
-        raise TargetError("concepts and units are of different numbers: ask for the examples of each by themselves")
+        raise TargetError("concepts and units are of different numbers: ask for each by themselves")
     found = [checked_concept(model, one) for one in many]
     if any(one.position is not None for one in found):
-        raise TargetError("a concept at one place of a map has no examples: leave its position out")
+        raise TargetError("a concept at one place of a map has no examples and no name: leave its position out")
     return found
 
 

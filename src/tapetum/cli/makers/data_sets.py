@@ -108,7 +108,8 @@ def naming(name: str) -> Command:
 
     around = [
         DATA,
-        plain_option("layer", str, REQUIRED, "Layer whose units are named, such as blocks.5."),
+        plain_option("layer", str | None, None, "Layer whose units are named, such as blocks.5."),
+        plain_option("concepts", Path | None, None, "Folder of `tapetum concepts`: its concepts get names, not units."),
         out_option(Path("tapetum-names"), "an earlier report"),
         plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
     ]

@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.streams import Source
+from tapetum.engines.dictionaries import code_maps
 from tapetum.engines.probe import capture
 from tapetum.engines.ranks import auc_of_ranks
 from tapetum.engines.shares import sign_test
 from tapetum.engines.similarity import ranks
 from tapetum.families.naming.judging import Judged
 from tapetum.families.naming.reading import pictures
+from tapetum.families.naming.subjects import Subject
 from tapetum.families.naming.terms import Terms, choosing
 from tapetum.families.verdicts.judging import holm
 from tapetum.models.vision_model import VisionModel
@@ -32,10 +34,10 @@ LEAST_PAIRS = 8
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """A network at one of its layers, the pictures, and the masks (t, n, h, w) of the things in them."""
+    """A network and what is named in it, the pictures, and the masks (t, n, h, w) of the things in them."""
 
     model: VisionModel
-    layer: str
+    named: Subject
     source: Source
     samples: Sequence[int]
     masks: Tensor
@@ -44,14 +46,16 @@ class _Place:
     def maps(self, rows: Sequence[int]) -> Iterator[tuple[list[int], Tensor]]:
         """Yields rows and the layer's maps (k, c, h, w) of some pictures, batch by batch."""
         samples, refusal = [self.samples[row] for row in rows], "each mask needs its picture, and {}; leave both out"
-        with stage(f"{len(rows)} pictures at {self.layer}"):
+        layer, code = self.named.layer, self.named.code
+        with stage(f"{len(rows)} pictures at {layer}"):
             for part, images in pictures(self.model, self.source, samples, self.batch, refusal):
-                with torch.no_grad(), capture(self.model, [self.layer]) as acts:
+                with torch.no_grad(), capture(self.model, [layer]) as acts:
                     self.model(images)
-                found = acts[self.layer]
+                found = acts[layer]
                 if found.ndim != 4 or len(found) != len(part):
-                    raise LayerError(f"{self.layer} gives no map (n, c, h, w), which masks are compared with")
-                yield [rows[place] for place in part], found.double().cpu()
+                    raise LayerError(f"{layer} gives no map (n, c, h, w), which masks are compared with")
+                wide = found.double().cpu()
+                yield [rows[place] for place in part], wide if code is None else code_maps(code, wide)
 
     def large(self, maps: Tensor) -> Tensor:
         """Returns maps at the size of the masks, (k, c, H, W)."""
@@ -59,7 +63,13 @@ class _Place:
 
 
 def judged_by_masks(
-    model: VisionModel, layer: str, source: Source, samples: Sequence[int], masks: Mapping[str, Tensor], batch: int, seed: int
+    model: VisionModel,
+    named: Subject,
+    source: Source,
+    samples: Sequence[int],
+    masks: Mapping[str, Tensor],
+    batch: int,
+    seed: int,
 ) -> Judged:
     """Names units by masks {name: (n, h, w)} of all pictures of the source.
 
@@ -69,7 +79,7 @@ def judged_by_masks(
     of every picture do not.
     """
     names = tuple(masks)
-    place = _Place(model, layer, source, samples, _checked(masks, len(source.ids))[:, samples], batch)
+    place = _Place(model, named, source, samples, _checked(masks, len(source.ids))[:, samples], batch)
     present = Terms(names, place.masks.flatten(2).any(2).T)
     ids = [source.ids[sample] for sample in samples]
     choose = choosing(present, ids, seed)
@@ -79,7 +89,7 @@ def judged_by_masks(
     iou = _overlap(place, others, quantile)[torch.arange(len(best)), best]
     own, other, counts, p = _paired(place, others, best)
     chosen, corrected = tuple(names[i] for i in best.tolist()), torch.tensor(holm(p), dtype=torch.float64)
-    return Judged(chosen, own, corrected, counts, other, len(rows), len(others), len(names), iou)
+    return Judged(chosen, own, corrected, counts, other, len(rows), len(others), len(names), iou=iou)
 
 
 def _checked(masks: Mapping[str, Tensor], n: int) -> Tensor:
