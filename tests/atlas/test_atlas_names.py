@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import tapetum as tp
 from tapetum.atlas.build import Built, build
 from tapetum.atlas.export import export, given
 from tapetum.atlas.names import by_channel, frequent
-from tapetum.types import DamagedError
+from tapetum.atlas.store import Store
+from tapetum.types import DamagedError, LayerError
 
 COLORS = {"beagle": (220, 30, 30), "pug": (200, 60, 60), "goldfish": (30, 200, 30), "school bus": (30, 30, 220)}
 """Two dogs are reddish, so a unit that is high on red has the name of their group."""
@@ -81,6 +83,8 @@ def test_names_that_are_none_are_refused(built: Built, tmp_path: Path) -> None:
             [[99, "dog", 0.9, 0.1]],
         ):
             manifest.write_text(json.dumps({**json.loads(text), "names": {"units": {"said": "", "units": units}}}))
+            with Store(built.index.parents[1] / "atlas.sqlite") as store, pytest.raises(DamagedError):
+                store.search("dog")
             with pytest.raises(DamagedError):
                 export(built.index.parents[1], tmp_path / "site")
     finally:
@@ -95,6 +99,31 @@ def test_the_most_frequent_names_of_one_term_are_listed() -> None:
     assert frequent(names) == [["dog", 2], ["bird", 1]]
     assert by_channel({"units": [[1, "dog", 0.9, 0.0]]}, 3) == [None, ["dog", 0.9, 0.0], None]
     assert by_channel(None, 3) is None
+
+
+def test_the_store_is_searched_by_names_as_the_site_is(built: Built) -> None:
+    with Store(built.index.parents[1] / "atlas.sqlite") as store:
+        for words in ("dog", "DO", "dog face", "a dog AND NOT a goldfish"):
+            assert store.search(words)["units"] == ["units:0"], words
+        assert store.search("goldf")["units"][0] == "units:1"
+        assert store.search("dog", layer="units", limit=0)["units"] == []
+        assert store.search("og")["units"] == []  # words begin with what is asked
+        with pytest.raises(LayerError, match="no layer 'other'"):
+            store.search("dog", layer="other")
+
+
+def test_a_search_takes_the_most_accurate_name_first_and_no_term_behind_and_not(built: Built, tmp_path: Path) -> None:
+    copy = shutil.copytree(built.index.parents[1], tmp_path / "atlas")
+    manifest = copy / "manifest.json"
+    units = [[0, "dog OR Persian_cat", 0.8, 0.0], [1, "dog AND NOT pug", 0.9, 0.0], [2, "fox AND NOT dog", 0.99, 0.0]]
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "names": {"units": {"said": "", "units": units}}}))
+    with Store(copy / "atlas.sqlite") as store:
+        assert store.search("dog")["units"] == ["units:1", "units:0"]
+        assert store.search("dog cat")["units"] == ["units:0"]
+        assert store.search("fox dog")["units"] == ["units:2", "units:1", "units:0"]  # half of the words each
+    manifest.unlink()
+    with Store(copy / "atlas.sqlite") as store:
+        assert store.search("dog")["units"] == []
 
 
 @pytest.mark.browser

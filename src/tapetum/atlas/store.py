@@ -6,14 +6,17 @@ import os
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tapetum.atlas.claims import MANIFEST, manifest_in
 from tapetum.atlas.database import Database
 from tapetum.files import is_plain, parsed, shown
-from tapetum.types import GROUPS, LayerError, TapetumError
+from tapetum.types import GROUPS, DamagedError, LayerError, TapetumError
+from tapetum.types.unit_names import share_of, words_of
 
 SORTS = ("channel", "mean", "sd", "sparsity", "minimum", "maximum")
 """Columns by which a layer's units can be sorted."""
@@ -215,7 +218,12 @@ class Store:
     # --- searches
 
     def search(self, text: str, *, layer: str | None = None, limit: int = 50) -> dict[str, list[str]]:
-        """Returns units, layers and pictures that match a text: "blocks.3.0:5", "blocks.3", "sparsity > 0.9" or a label."""
+        """Returns units, layers and pictures that match a text: "blocks.3.0:5", "blocks.3", "sparsity > 0.9", or words.
+
+        Words find the units whose name, or commonest label of their strongest pictures, has the most of them or of their
+        beginnings: the most accurate name first, then the most frequent label. Terms behind "AND NOT" do not count. Names are
+        those of the manifest beside the store.
+        """
         text = text.strip()
         statistic = STATISTIC.fullmatch(text)
         if statistic:
@@ -225,7 +233,7 @@ class Store:
         pictures = """SELECT name FROM pictures WHERE label LIKE :like ESCAPE '\\' OR name LIKE :like ESCAPE '\\'
                       ORDER BY id LIMIT :limit"""
         return {
-            "units": self._by_text(text, like, layer, limit) if text else [],
+            "units": self._by_text(text, layer, limit) if text else [],
             "layers": [row["name"] for row in layers],
             "pictures": [row["name"] for row in self.rows(pictures, {"like": like, "limit": limit})] if text else [],
         }
@@ -239,16 +247,51 @@ class Store:
         rows = self.rows(sql, {"value": float(found[3]), "layer": parameters, "limit": limit})
         return [f"{row['name']}:{row['channel']}" for row in rows]
 
-    def _by_text(self, text: str, like: str, layer: str | None, limit: int) -> list[str]:
+    def _by_text(self, text: str, layer: str | None, limit: int) -> list[str]:
         try:
             self.unit_number(text)
         except TapetumError:
-            pass
-        else:
-            return [text]
-        # the inner query searches distinct labels: a few hundred, where there may be 200,000 units
-        sql = """SELECT l.name, u.channel FROM units u JOIN layers l ON l.id = u.layer
-                 WHERE u.label IN (SELECT DISTINCT label FROM units WHERE label LIKE :like ESCAPE '\\')
-                 AND (:layer IS NULL OR l.name = :layer) ORDER BY u.label_count DESC, u.id LIMIT :limit"""
-        rows = self.rows(sql, {"like": like, "layer": layer, "limit": limit})
-        return [f"{row['name']}:{row['channel']}" for row in rows]
+            return self._by_words(words_of(text), layer)[:limit]
+        return [text]
+
+    def _by_words(self, asked: set[str], layer: str | None) -> list[str]:
+        """Returns the units that have the most of some words, as the site's search finds them."""
+        within = self._layers if layer is None else [self.layer(layer)]
+        found = [*self._named(asked, within), *self._labelled(asked, within)]
+        most = max((share for share, *_ in found), default=0.0)
+        numbers = dict.fromkeys(number for share, *_, number in sorted(found) if share == most > 0)
+        return [self._unit_name(number) for number in numbers]
+
+    def _named(self, asked: set[str], within: Sequence[sqlite3.Row]) -> list[tuple[float, float, int, int]]:
+        """Returns (share of the words in its name, -AUC, 0, number) of the units that have a name."""
+        several = [(row["first"], one) for row in within for one in self._names.get(row["name"], ())]
+        shares = {name: share_of(asked, name) for name in {name for _, (_, name, *_) in several}}
+        return [(shares[name], -auc, 0, first + channel) for first, (channel, name, auc, _) in several]
+
+    def _labelled(self, asked: set[str], within: Sequence[sqlite3.Row]) -> list[tuple[float, float, int, int]]:
+        """Returns (share of the words, 0, -pictures of the label, number) of the units whose label has the most of them."""
+        # distinct labels: a few hundred, where there may be 200,000 units
+        labels = [row["label"] for row in self.rows("SELECT DISTINCT label FROM units WHERE label IS NOT NULL")]
+        shares = {label: share_of(asked, label) for label in labels}
+        most = max(shares.values(), default=0.0)
+        near = [label for label, share in shares.items() if share == most > 0]
+        layers = [row["id"] for row in within]
+        marks, places = (",".join("?" * len(one)) for one in (near, layers))
+        rows = self.rows(
+            f"SELECT id, label_count FROM units WHERE label IN ({marks}) AND layer IN ({places})", (*near, *layers)
+        )
+        return [(most, 0.0, -(row["label_count"] or 0), row["id"]) for row in rows]
+
+    def _unit_name(self, number: int) -> str:
+        row = next(row for row in reversed(self._layers) if row["first"] <= number)
+        return f"{row['name']}:{number - row['first']}"
+
+    @cached_property
+    def _names(self) -> dict[str, list[list[Any]]]:
+        """{layer: [channel, name, AUC, p] of its units that have a name}, from the manifest beside the store."""
+        folder = self.path.parent
+        said = manifest_in(folder).get("names", {}) if (folder / MANIFEST).is_file() else {}
+        found = {name: one["units"] for name, one in said.items() if name in self._by_name}
+        if any(channel >= self._by_name[name]["channels"] for name, units in found.items() for channel, *_ in units):
+            raise DamagedError(f"{shown(folder / MANIFEST)} is damaged: it names units that the atlas does not have")
+        return found
