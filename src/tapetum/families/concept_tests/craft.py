@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.layers import POSITIVE, layer_of
+from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore, as_score, probabilities
 from tapetum.families.compositions.directions import factorize
@@ -220,8 +221,10 @@ class _Search:
     def _values(self, boxes: Sequence[tuple[int, int, int, int, int]]) -> Tensor:
         """Returns the activations of all crops, averaged over places, (crops, c)."""
         size, found = (int(self.kept.images.shape[-2]), int(self.kept.images.shape[-1])), list[Tensor]()
-        for start in track(range(0, len(boxes), 16), (len(boxes) + 15) // 16, "batches of crops"):
-            images = torch.cat([self._crop(box, size) for box in boxes[start : start + 16]])
+        several = batch_size(self.model, self.batch, n=len(boxes))
+        starts = range(0, len(boxes), several)
+        for start in track(starts, len(starts), "batches of crops"):
+            images = torch.cat([self._crop(box, size) for box in boxes[start : start + several]])
             found.append(activations(self.model, images, self.layer).mean((2, 3)).double().cpu())
         return torch.cat(found).clamp(min=0)
 
