@@ -57,7 +57,7 @@ def test_decisions_by_a_planted_shortcut_are_unusual_and_honest_ones_are_not(way
     assert float(cheating.p.max()) == 1 / 41  # farther than all 40 held-out decisions
     assert set(cheating.channels[0, :2].tolist()) <= {0, 2, 3, 5}
     assert sum(honest.unusual) <= 6  # of 40 at a rate of .05
-    assert "unusual for its class (p = 0.024)" in str(cheating)
+    assert "unusual for its class (p = 0.024, farther than 40 of 40 of its decisions)" in str(cheating)
 
 
 def test_false_alarms_come_at_most_at_their_level_over_seeds_and_the_measured_rate_says_so() -> None:
@@ -87,8 +87,9 @@ def test_shares_on_a_linear_class_are_weights_times_activations() -> None:
 
 def test_p_values_count_held_out_decisions_that_are_as_far() -> None:
     shares = torch.randn(40, 3, dtype=torch.float64)
-    made, left = of_class(0, "a", [f"{i}" for i in range(40)], shares, torch.arange(40), 1, 2, 0)
+    made, nearest, left = of_class(0, "a", [f"{i}" for i in range(40)], shares, torch.arange(40), 1, 2, 0)
     assert len(left) == 0
+    assert nearest == [int(made.examples[0])]
     assert len(made.distances) == 20
     own = made.distances.sort().values
     assert made.p_values(own[-1:]).tolist() == [2 / 21]
