@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 import tapetum
 from tapetum.cli.batches import images_of, listed_refusals, opened, readable, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
+from tapetum.cli.plans import pass_seconds
 from tapetum.cli.terminal import bar, duration, remark, say
 from tapetum.families.circuits.looks import STEPS
 from tapetum.figures import show
@@ -74,12 +72,7 @@ away from the whole circuit; per step of a feature visualisation. Measured with 
 
 def _plan(network: VisionModel, files: Sequence[str], target: str | None, keywords: Mapping[str, Any]) -> str:
     """Says what will be done and about how long, from the time of a pass over one image."""
-    blank = network.blank()
-    with torch.no_grad():
-        network(blank)
-        begun = time.perf_counter()
-        network(blank)
-        one = time.perf_counter() - begun
+    blank, one = network.blank(), pass_seconds(network)
     edges, side = int(keywords["edges"]), keywords["pictures"]
     passes = len(files) * (FIRST + EACH * edges + (TESTED * edges**2 if keywords["test"] else 0))
     share = 0.0 if side is None else int(side) ** 2 / (blank.shape[-1] * blank.shape[-2])
