@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import tapetum as tp
 from tapetum.families.concept_tests.prototypes import k_means, of_class
 from tapetum.types import MethodError
+from tapetum.types.decisions import limit
 
 SIDE = 8
 
@@ -52,6 +53,7 @@ def test_decisions_by_a_planted_shortcut_are_unusual_and_honest_ones_are_not(way
     found = tp.prototypes(model, ordinary(160, 0), "colors", way=way)  # pyright: ignore[reportArgumentType]
     cheating = found.judge(model, lit(20, 99, (0.2, 0.2, 2.0)))  # the second class, by blue
     honest = found.judge(model, ordinary(40, 7))
+    assert [one.power for one in found] == [1.0, 1.0]  # each class's decisions would be unusual for the other
     assert set(cheating.labels) == {"b"}
     assert all(cheating.unusual)
     assert float(cheating.p.max()) == 1 / 41  # farther than all 40 held-out decisions
@@ -102,6 +104,23 @@ def test_means_of_two_groups_are_their_own() -> None:
     centres, own = k_means(values, 2, 0)
     assert sorted(torch.bincount(own).tolist()) == [20, 30]
     assert torch.allclose(centres[own[0]], values[:20].mean(0))
+
+
+def test_decisions_come_least_usual_first_with_their_pictures_and_those_of_their_class() -> None:
+    model = network()
+    found = tp.prototypes(model, ordinary(80, 0), "colors")
+    images = torch.cat([ordinary(40, 7), lit(2, 99, (0.2, 0.2, 2.0))])
+    judged = found.judge(model, images)
+    assert set(judged.order()[:2]) == {40, 41}  # by blue
+    assert sum(one is not None for one in judged.photographs) == 24
+    picture = judged[41].photographs[0]
+    assert picture is not None
+    assert torch.allclose(picture, images[41].clamp(0, 1).float())
+    held = judged.held_out(41)
+    assert torch.equal(held, found[1].distances)
+    for row in range(len(judged)):  # the line in the figure is where p reaches the level
+        assert judged.unusual[row] == (float(judged.distances[row]) > limit(judged.held_out(row), 0.05))
+    assert limit(held[:10], 0.05) == float("inf")
 
 
 def test_a_class_with_few_decisions_has_no_prototypes_and_is_not_judged() -> None:

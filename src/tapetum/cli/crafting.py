@@ -11,7 +11,7 @@ from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.plans import pass_seconds
 from tapetum.cli.terminal import bar, duration, remark, say, say_file
 from tapetum.data.streams import as_source
-from tapetum.families.concept_tests.craft import ASKED, SETS, craft
+from tapetum.families.concept_tests.craft import ASKED, craft
 from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
@@ -55,10 +55,11 @@ def _plan(network: VisionModel, there: int, target: str, keywords: Mapping[str, 
     """Says what will be done and about how long, from the time of a pass over one image."""
     n, crops, most = int(keywords["n"]), int(keywords["crops"]), keywords["most"]
     pictures = there if most is None else min(there, int(most))
-    behind = (int(keywords["designs"]) + SETS + 1) * (n + 1) * BEHIND
+    shufflings = int(keywords["shufflings"])
+    behind = (int(keywords["designs"]) + shufflings + 1) * (n + 1) * BEHIND
     passes = pictures * (1 + crops) + min(pictures, ASKED) * behind
     those = "that the model takes for it" if keywords["keep"] == "predicted" else "that can be read"
-    what = f"{n} concepts of {target} from {crops} crops of each of {pictures} pictures {those}, beside {SETS} shufflings"
+    what = f"{n} concepts of {target} from {crops} crops of each of {pictures} pictures {those}, beside {shufflings} shufflings"
     return f"{what}; at most about {duration(passes * pass_seconds(network))}"
 
 

@@ -113,7 +113,13 @@ def _write(
 def _numbers(usual: Prototypes, judged: Decisions | None) -> dict[str, Any]:
     """Returns what report.json tells of every class and of every decision."""
     classes = [
-        {"label": one.label, "decisions": sum(one.sizes), "held_out": len(one.distances), "nearest": list(one.examples)}
+        {
+            "label": one.label,
+            "decisions": sum(one.sizes),
+            "held_out": len(one.distances),
+            "power": one.power,
+            "nearest": list(one.examples),
+        }
         for one in usual.classes
     ]
     rate = {"false_alarms": usual.false_alarms, "tested": usual.tested}

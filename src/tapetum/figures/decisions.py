@@ -14,7 +14,7 @@ from tapetum.figures.draw import draw
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import shorten, some
 from tapetum.types import ClassPrototypes, Decisions
-from tapetum.types.decisions import limit
+from tapetum.types.decisions import limit, percent
 
 MOST, MOST_CLASSES, MOST_PICTURES = 8, 12, 4
 WIDTH_IN, ROW_IN, PHOTO_IN = 10.2, 1.15, 1.1
@@ -150,8 +150,9 @@ def _nearest(one: ClassPrototypes, other: ClassPrototypes) -> tuple[float, str]:
 
 
 def _class(axes: Any, one: ClassPrototypes, others: Sequence[tuple[float, str]], top: float) -> None:
-    learned = f"{sum(one.sizes)} decisions made the prototype{'s' * (len(one.sizes) > 1)}, {len(one.distances)} were held out"
-    canvas.heading(axes, f"{shorten(one.label, 36)} · {learned}")
+    learned = f"{sum(one.sizes)} decisions, {len(one.distances)} held out"
+    told = f" · {percent(one.power)} of decisions for other classes would be unusual" if others else ""
+    canvas.heading(axes, f"{shorten(one.label, 36)} · {learned}{told}")
     _strip(axes, top)
     _crowd(axes, one.distances, one.limit)
     if others:

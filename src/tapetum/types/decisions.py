@@ -21,6 +21,8 @@ class ClassPrototypes(Result):
     distances    (m,) distances of held-out decisions, from which the p-values are read
     examples     (k,) the pictures nearest to each prototype; `sizes` (k,) decisions that belong to each
     photographs  (k, 3, s, s) in [0, 1], the pictures nearest to each prototype, small
+    power        share of the decisions for other classes that would be unusual for this one; NaN where there are none: where
+                 it is small, "usual" says little
     """
 
     index: int
@@ -31,6 +33,7 @@ class ClassPrototypes(Result):
     examples: tuple[str, ...]
     sizes: tuple[int, ...]
     photographs: Tensor
+    power: float = float("nan")
     level: float = 0.05
 
     def distance(self, shares: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,6 +56,11 @@ class ClassPrototypes(Result):
         return (
             f"{self.label}: {len(self.centres)} prototypes, nearest pictures {parts}; {len(self.distances)} decisions held out"
         )
+
+
+def percent(share: float) -> str:
+    """Writes a share as "35%"; "-" where there is none."""
+    return f"{share:.0%}" if share == share else "-"
 
 
 def limit(distances: Tensor, level: float) -> float:

@@ -21,6 +21,7 @@ from tapetum.notes import note, noting
 from tapetum.progress import stage
 from tapetum.types import Batch, ClassPrototypes, Decisions, MethodError, ModelLike, Range, Result
 from tapetum.types.checks import checked_choice, checked_range, listed
+from tapetum.types.decisions import percent
 from tapetum.types.results import PARTS, WHOLE
 from tapetum.types.text import table
 
@@ -31,6 +32,8 @@ FEWEST = 12
 
 SPLITS = 20
 """Random thirds on which false alarms are measured."""
+
+HEAD = ("class", "decisions", "held out", "others that would be unusual", "nearest pictures")
 
 DIFFERING, SHOWN = 5, 24
 """Channels that are named; decisions whose pictures are kept, the least usual."""
@@ -88,11 +91,14 @@ class Prototypes(Result):
         )
 
     def __str__(self) -> str:
-        rows = [(one.label, str(sum(one.sizes)), str(len(one.distances)), ", ".join(one.examples)) for one in self.classes]
+        rows = [
+            (one.label, str(sum(one.sizes)), str(len(one.distances)), percent(one.power), ", ".join(one.examples))
+            for one in self.classes
+        ]
         first = f"usual decisions of {self.model} at {self.layer}, by {self.way}: {len(self.classes)} classes; "
         first += f"{self.false_alarms:.1%} of {self.tested} ordinary decisions were called unusual at level {self.level:g}"
         left = f"{len(self.skipped)} classes had fewer than {FEWEST} decisions" if self.skipped else ""
-        return "\n".join(filter(None, [first, table(("class", "decisions", "held out", "nearest pictures"), rows), left]))
+        return "\n".join(filter(None, [first, table(HEAD, rows), left]))
 
 
 def prototypes(
@@ -116,7 +122,8 @@ def prototypes(
     are as far) / (1 + held-out decisions), the held-out ones being the other half: a decision like these has p <= level at most
     at the rate `level`, whatever the shape of the classes (vovk2005algorithmic). With fewer than 19 held out none can be called
     unusual at level .05; the notes say so. The rate is also measured, on thirds of the pictures from which neither prototypes
-    nor p-values are made. Refused: pictures of which no class has 12 decisions, and models that choose no class.
+    nor p-values are made; so is the power, the share of the decisions for other classes that would be unusual for this one.
+    Refused: pictures of which no class has 12 decisions, and models that choose no class.
 
     Args:
         source: ordinary pictures: a folder or another source, or images; their classes are those that the model chooses.
@@ -174,7 +181,9 @@ def _found(
             continue
         order = rows[torch.randperm(len(rows), generator=generator)]
         made, nearest, _ = of_class(index, label, names, shares, order, k, 2, seed)
-        classes.append(replace(made, photographs=torch.stack(thumbnails(model, pictures, nearest)), level=level))
+        others, small = shares[chosen != index], torch.stack(thumbnails(model, pictures, nearest))
+        power = float((made.p_values(made.distance(others)[0]) <= level).double().mean())
+        classes.append(replace(made, photographs=small, power=power, level=level))
         for split in range(SPLITS):
             order = rows[torch.randperm(len(rows), generator=generator)]
             one, _, left = of_class(index, label, names, shares, order, k, 3, seed + split)
