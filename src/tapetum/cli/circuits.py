@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tapetum
-from tapetum.cli.batches import images_of, listed_refusals, opened, readable, status
+from tapetum.cli.batches import listed_refusals, opened, readable_files, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.plans import pass_seconds
@@ -21,7 +21,7 @@ from tapetum.reports.circuits import content
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
-from tapetum.types import Circuit, MethodError
+from tapetum.types import Circuit
 
 PAGE, FIGURE, RESULT, NUMBERS = "circuit.html", "circuit.png", "circuit", "circuit.json"
 
@@ -40,7 +40,7 @@ def circuit_files(
     network, files, refused = opened(model, images)
     if not files:
         return 2
-    others = _others(reference, network)
+    others = readable_files(reference, network, "--reference")
     remark(_plan(network, files, target, keywords))
     started = now()
     with bar("circuit") as watcher, watching(watcher):
@@ -51,15 +51,6 @@ def circuit_files(
     say(str(found))
     say(f"{out / PAGE}: the graph to click through")
     return status(["done"], refused)
-
-
-def _others(reference: Sequence[str] | None, network: VisionModel) -> list[str] | None:
-    if not reference:
-        return None
-    found, _ = readable(images_of(reference)[0], network.preprocessing)
-    if not found:
-        raise MethodError(f"--reference has no picture that can be read: {', '.join(reference)}")
-    return found
 
 
 # --- before it begins

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tapetum.cli.batches import images_of, listed_refusals, readable, status
+from tapetum import store
+from tapetum.cli.batches import listed_refusals, opened, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.plans import pass_seconds
@@ -19,8 +20,6 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
 from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import open as opened
-from tapetum.store import save
 from tapetum.types import Decisions, MethodError
 
 LEARNED, JUDGED = "prototypes", "decisions"
@@ -38,10 +37,8 @@ def judge_files(
 ) -> int:
     """Learns what is usual and judges the images; returns status 0, 1 if some images were refused, 2 if all were."""
     folder = checked_folder(out)
-    files, refused = images_of(images or [])
-    network, started = model.load(), now()
-    files, unread = readable(files, network.preprocessing)
-    refused += unread
+    network, files, refused = opened(model, images or [])
+    started = now()
     if images and not files:
         return 2
     usual = _earlier(data, network)
@@ -67,7 +64,7 @@ def _earlier(data: str, network: VisionModel) -> Prototypes | None:
     """Returns prototypes that were saved in a folder; None where it holds pictures."""
     if not (Path(data) / "manifest.json").is_file():
         return None
-    found = opened(data)
+    found = store.open(data)
     if not isinstance(found, Prototypes):
         raise MethodError(
             f"{data} holds a {type(found).__name__}, no prototypes: give a folder of pictures, or saved prototypes"
@@ -105,7 +102,7 @@ def _write(
 ) -> None:
     for name, result in found.items():
         write_figure(work / f"{name}.png", show(result), facts)
-        save(result, work / name)
+        store.save(result, work / name)
     pictures = [{"files": list(files) if name == JUDGED else [], "picture": f"{name}.png", "result": name} for name in found]
     write_json(work / "report.json", {**facts, **nan_as_null(content), "images": pictures})
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from tapetum.cli.batches import images_of, listed_refusals, readable, status
+from tapetum.cli.batches import listed_refusals, opened, readable_files, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.plans import pass_seconds
@@ -32,6 +32,7 @@ def keep_units(
     share: float,
     way: Literal["gradient", "relevance"],
     on: Sequence[str] | None,
+    reference: Sequence[str] | None,
     model: ModelChoice,
     out: Path,
     as_json: bool,
@@ -39,18 +40,18 @@ def keep_units(
 ) -> int:
     """Chooses units and measures what they keep; returns status 0, 1 if some images were refused, 2 if nothing was done."""
     folder = checked_folder(out)
-    network = model.load()
-    files, refused = _readable(images, network)
-    others, unread = _readable(on, network) if on else ([], [])
-    if not files or (on and not others):
+    network, files, refused = opened(model, images)
+    others = readable_files(on, network, "--on") or []
+    if not files:
         return 2
+    means = readable_files(reference, network, "--reference")
     chosen, measured, words = _halves(files, others)
     remark(_plan(network, len(chosen), len(measured), share, keywords))
     started, asked = now(), as_target(target)
     with bar("subnetwork") as watcher, watching(watcher):
         masks = unit_mask(unit_scores(network, chosen, asked, layers, way=way), share)
-        found = mask_faithfulness(network, masks, measured, asked, **keywords)
-    parameters = {**keywords, "target": target, "layers": list(masks), "share": share, "way": way}
+        found = mask_faithfulness(network, masks, measured, asked, reference=means, **keywords)
+    parameters = {**keywords, "reference": means, "target": target, "layers": list(masks), "share": share, "way": way}
     facts = {**of_model(network), "method": "mask_faithfulness", "parameters": parameters, "started": started}
     content = {**_numbers(found, masks), "chosen_on": chosen, "measured_on": measured}
     with complete(folder) as work:
@@ -60,7 +61,7 @@ def keep_units(
         pictures = [
             {"files": measured, "picture": "subnetwork.png", "result": "faithfulness"}, {"files": chosen, "result": "masks"}
         ]  # fmt: skip
-        skipped = listed_refusals([*refused, *unread])
+        skipped = listed_refusals(refused)
         write_json(work / "report.json", {**facts, **nan_as_null(content), "images": pictures, "refused": skipped})
     if as_json:
         say_file(folder / "report.json")
@@ -68,13 +69,7 @@ def keep_units(
         say(f"{', '.join(masks)}: {found}\n{words}\n{out / 'subnetwork.png'}")
     for sentence in found.notes:
         remark(sentence)
-    return status(["done"], [*refused, *unread])
-
-
-def _readable(images: Sequence[str], network: VisionModel) -> tuple[list[str], list[tuple[str, str]]]:
-    files, refused = images_of(images)
-    files, unread = readable(files, network.preprocessing)
-    return files, [*refused, *unread]
+    return status(["done"], refused)
 
 
 def _halves(files: list[str], others: list[str]) -> tuple[list[str], list[str], str]:
@@ -86,14 +81,16 @@ def _halves(files: list[str], others: list[str]) -> tuple[list[str], list[str], 
     return files[::2], files[1::2], f"units chosen on {len(files[::2])} images, measured on the {len(files[1::2])} others"
 
 
-CHOSEN = 3.0
-"""Passes over an image for its scores; measured with the built-in model."""
+CHOSEN, EACH, MADE = 3.0, 2.0, 20
+"""Passes over an image for its scores, and for each part; passes that the copy of each part takes. Measured with the built-in
+model.
+"""
 
 
 def _plan(network: VisionModel, chosen: int, measured: int, share: float, keywords: Mapping[str, Any]) -> str:
     """Says what will be done and about how long, from the time of a pass over one image."""
     parts = int(keywords["parts"])
-    seconds = (chosen * CHOSEN + measured * (parts + 3)) * pass_seconds(network)
+    seconds = (chosen * CHOSEN + (parts + 3) * (measured * EACH + MADE)) * pass_seconds(network)
     what = f"the {share:.0%} of the units that carry the score on {chosen} images, then what they keep of it on {measured}"
     return f"{what}, beside {parts} random parts; about {duration(seconds)}"
 

@@ -55,8 +55,11 @@ def _(result: Faithfulness) -> Figure:
     words = f"grey: {len(result.random)} random parts with as many units of each layer"
     words += f" · p = {result.p:.2g}" if whole else ""
     figure = canvas.page(WIDTH_IN, max(2.4, 0.7 + n * 0.24) if n > 1 else 2.0, f"{said}{some(n, len(result))}", words)
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
-    _share(left, result) if whole else left.set_axis_off()
+    if whole:
+        left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
+        _share(left, result)
+    else:
+        right = figure.subplots()
     _images(right, result, n)
     return figure
 
