@@ -84,7 +84,7 @@ def craft(
         crops: crops of each picture.
         crop_share: side of a crop as a share of the picture's.
         designs: points of the Sobol sequence, for each of which the network behind the layer is run n + 1 times per picture.
-        keep: "predicted": pictures that the model takes for the class or one of the union; "all": all pictures.
+        keep: pictures that are used: "predicted", those that the model takes for the class or one of the union; "all".
         level: p-value up to which a concept counts as more than a shuffled direction.
         shufflings: times that channels are shuffled; no p is below 1 / (1 / n + shufflings), so lower levels take more.
         most: pictures of the source, drawn at random; None: all.

@@ -129,7 +129,7 @@ def prototypes(
         source: ordinary pictures: a folder or another source, or images; their classes are those that the model chooses.
         layer: name of a layer with a map; None: the last that combines several places.
         k: prototypes of each class; fewer where it has few decisions.
-        way: what a channel's share is: gradient x activation, or relevance.
+        way: measure of a channel's share: gradient x activation, or relevance.
         level: rate of false alarms for each decision.
         n: pictures of the source, drawn at random; None: all.
         seed: random seed of the pictures, halves and means.
