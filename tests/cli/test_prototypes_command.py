@@ -23,7 +23,7 @@ def test_pictures_are_judged_by_what_was_learned_and_by_what_was_kept(tapetum: C
     usual, judged = tp.open(place / "out" / "prototypes"), tp.open(place / "out" / "decisions")
     assert answer.out.startswith(f"{usual}\n{judged}\n")
     report = json.loads((place / "out" / "report.json").read_text())
-    assert report["false_alarms"] == usual.false_alarms
+    assert (report["false_alarms"], report["tested"]) == (None, 0)  # too few pictures to try it
     assert [one["label"] for one in report["classes"]] == [one.label for one in usual]
     (one,) = report["decisions"]
     assert (one["file"], one["p"], one["unusual"]) == ("cat.png", float(judged.p[0]), judged.unusual[0])

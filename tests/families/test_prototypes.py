@@ -129,6 +129,8 @@ def test_a_class_with_few_decisions_has_no_prototypes_and_is_not_judged() -> Non
     found = tp.prototypes(model, images, "colors")
     assert (found.skipped, len(found)) == ({"b": 3}, 1)
     assert "cannot" in found.notes[0] or "p is at least" in found.notes[0]
+    assert found.tested == 0
+    assert "no class has enough decisions to try" in str(found)
     judged = found.judge(model, images[-1:])
     assert judged.unusual == (False,)
     assert "too few decisions" in str(judged)

@@ -121,8 +121,7 @@ def _(result: Prototypes) -> Figure:
     """Draws a row per class: its most typical pictures, its held-out decisions, and where other classes' prototypes lie."""
     shown = sorted(result.classes, key=lambda one: -sum(one.sizes))[:MOST_CLASSES]
     more = some(len(shown), len(result.classes), "classes, those with the most decisions")
-    alarms = f"{result.false_alarms:.1%} of {result.tested} ordinary decisions were called unusual at level {result.level:g}"
-    words = f"grey: held-out decisions of the class · triangles: prototypes of the other classes\n{alarms}"
+    words = f"grey: held-out decisions of the class · triangles: prototypes of the other classes\n{result.rate}"
     return _usual(shown, f"On what decisions of {result.model} at {result.layer} usually rest{more}", words)
 
 

@@ -58,6 +58,11 @@ class ClassPrototypes(Result):
         )
 
 
+def can_be_unusual(held_out: int, level: float) -> bool:
+    """Whether the least p-value of this number of held-out decisions is at most the level."""
+    return int(level * (1 + held_out) + 1e-9) >= 1
+
+
 def percent(share: float) -> str:
     """Writes a share as "35%"; "-" where there is none."""
     return f"{share:.0%}" if share == share else "-"

@@ -21,7 +21,7 @@ from tapetum.notes import note, noting
 from tapetum.progress import stage
 from tapetum.types import Batch, ClassPrototypes, Decisions, MethodError, ModelLike, Range, Result
 from tapetum.types.checks import checked_choice, checked_range, listed
-from tapetum.types.decisions import percent
+from tapetum.types.decisions import can_be_unusual, percent
 from tapetum.types.results import PARTS, WHOLE
 from tapetum.types.text import table
 
@@ -44,7 +44,7 @@ class Prototypes(Result):
     """Usual decisions for each class with enough of them; `judge` tells whether others are unusual.
 
     false_alarms  share of ordinary decisions called unusual, measured on `tested` decisions in random thirds of the pictures;
-                  classes with fewer than 3 (1 / level - 1) decisions cannot add to it
+                  of classes with at least 3 (1 / level - 1) decisions, since of fewer none can be; NaN without such a class
     skipped       {class: number of its decisions} of classes with too few
     """
 
@@ -90,13 +90,20 @@ class Prototypes(Result):
             tuple(names), labels, p, far, nearest, channels, differences, usual, (None,) * n, self.layer, self.level, model.name
         )
 
+    @property
+    def rate(self) -> str:
+        """Says how often ordinary decisions were called unusual."""
+        if not self.tested:
+            return f"no class has enough decisions to try how many are called unusual at level {self.level:g}"
+        return f"{self.false_alarms:.1%} of {self.tested} ordinary decisions were called unusual at level {self.level:g}"
+
     def __str__(self) -> str:
         rows = [
             (one.label, str(sum(one.sizes)), str(len(one.distances)), percent(one.power), ", ".join(one.examples))
             for one in self.classes
         ]
         first = f"usual decisions of {self.model} at {self.layer}, by {self.way}: {len(self.classes)} classes; "
-        first += f"{self.false_alarms:.1%} of {self.tested} ordinary decisions were called unusual at level {self.level:g}"
+        first += self.rate
         left = f"{len(self.skipped)} classes had fewer than {FEWEST} decisions" if self.skipped else ""
         return "\n".join(filter(None, [first, table(HEAD, rows), left]))
 
@@ -184,7 +191,7 @@ def _found(
         others, small = shares[chosen != index], torch.stack(thumbnails(model, pictures, nearest))
         power = float((made.p_values(made.distance(others)[0]) <= level).double().mean())
         classes.append(replace(made, photographs=small, power=power, level=level))
-        for split in range(SPLITS):
+        for split in range(SPLITS if can_be_unusual(len(rows) // 3, level) else 0):
             order = rows[torch.randperm(len(rows), generator=generator)]
             one, _, left = of_class(index, label, names, shares, order, k, 3, seed + split)
             alarms += int((one.p_values(one.distance(shares[left])[0]) <= level).sum())
@@ -195,7 +202,9 @@ def _found(
     if 1 / (1 + least) > level:
         most = 1 / (1 + least)
         note(f"with {least} held-out decisions p is at least {most:.2g}: some classes need more pictures for level {level:g}")
-    return Prototypes(layer, tuple(classes), way, level, alarms / tested, tested, skipped, model.name)
+    return Prototypes(
+        layer, tuple(classes), way, level, alarms / tested if tested else float("nan"), tested, skipped, model.name
+    )
 
 
 def of_class(
