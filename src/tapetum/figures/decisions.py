@@ -150,7 +150,11 @@ def _nearest(one: ClassPrototypes, other: ClassPrototypes) -> tuple[float, str]:
 
 def _class(axes: Any, one: ClassPrototypes, others: Sequence[tuple[float, str]], top: float) -> None:
     learned = f"{sum(one.sizes)} decisions, {len(one.distances)} held out"
-    told = f" · {percent(one.power)} of decisions for other classes would be unusual" if others else ""
+    told = (
+        f" · {percent(one.power)} of decisions for other classes would be unusual"
+        if others and one.limit < float("inf")
+        else ""
+    )
     canvas.heading(axes, f"{shorten(one.label, 36)} · {learned}{told}")
     _strip(axes, top)
     _crowd(axes, one.distances, one.limit)
