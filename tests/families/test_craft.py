@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,13 @@ def test_of_noise_a_concept_is_said_to_matter_no_more_often_than_one_in_twenty()
         told += made.beats_chance and bool((made.p <= made.level).any())
     assert matters <= 4  # at a rate of 1 / 21, more come in less than 1 % of all cases
     assert told <= 2
+
+
+def test_the_verdict_names_what_the_concepts_are_no_better_than() -> None:
+    made = found(crops=2, designs=2)
+    for explains, said in ((-0.3, "directions of shuffled channels"), (-0.1, "the mean of the pictures")):
+        one = replace(made, explained=explains, null_explained=torch.tensor([-0.4, -0.2], dtype=torch.float64))
+        assert one.verdict.startswith(f"no better than {said}: they explain {explains:.2f} ")
 
 
 def test_levels_that_the_shufflings_cannot_reach_are_said() -> None:
