@@ -37,7 +37,7 @@ from tapetum.families.comparing.comparing import compare as compare
 from tapetum.families.comparisons import compare_maps as compare_maps
 from tapetum.families.dictionaries.concepts import concepts as concepts
 from tapetum.families.concept_tests.craft import craft as craft
-from tapetum.families.concept_tests.prototypes import Decisions as Decisions, Prototypes as Prototypes, prototypes as prototypes
+from tapetum.families.concept_tests.prototypes import Prototypes as Prototypes, prototypes as prototypes
 from tapetum.families.concept_tests.tcav import tcav as tcav
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
@@ -63,6 +63,7 @@ from tapetum.families.subnetworks.masks import (
     Faithfulness as Faithfulness, mask_faithfulness as mask_faithfulness, mask_overlap as mask_overlap,
     MaskOverlap as MaskOverlap, unit_mask as unit_mask,
 )
+from tapetum.families.subnetworks.scores import unit_scores as unit_scores
 from tapetum.families.verdicts import judge as judge
 from tapetum.figures import animate as animate, draw as draw, show as show
 from tapetum.models.patches import Patch as Patch
@@ -105,6 +106,7 @@ from tapetum.types import (
     Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     Craft as Craft, Tcav as Tcav,
+    Decisions as Decisions,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
     UnitNames as UnitNames, UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum, Verdict as Verdict, Verdicts as Verdicts,
 )

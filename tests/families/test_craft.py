@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -106,6 +108,50 @@ def test_noise_is_called_concepts_no_more_often_than_one_in_twenty() -> None:
         chance = [explained(rest, factorize(one, 3, seed=1 + i, n_steps=60).directions) for i, one in enumerate(others)]
         called += explained(rest, factorize(half, 3, seed=0, n_steps=60).directions) > max(chance)
     assert called <= 4  # at a rate of 1 / 21, more come in less than 1 % of all cases
+
+
+class Phases(nn.Module):
+    """Twelve channels that nothing ties together: the pixels of four places, three colours; a random linear head."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.split, self.relu, self.head = nn.PixelUnshuffle(2), nn.ReLU(), nn.Linear(12, 2)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.randn(2, 12, generator=generator))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.relu(self.split(images)).mean((2, 3)))
+
+
+@pytest.mark.slow
+def test_of_noise_a_concept_is_said_to_matter_no_more_often_than_one_in_twenty() -> None:
+    matters = told = 0
+    for seed in range(24):
+        generator = torch.Generator().manual_seed(seed)
+        strength = -torch.rand(12, 12, 1, 1, generator=generator, dtype=torch.float64).clamp(min=1e-9).log()
+        maps = strength * (0.5 + torch.rand(12, 12, 2, 2, generator=generator, dtype=torch.float64))
+        model = tp.wrap(Phases(generator).double().eval(), size=4, mean=0.0, std=1.0, outputs="logits", name="phases")
+        images = nn.functional.pixel_shuffle(maps, 2)
+        made = tp.craft(model, images, 1, "relu", n=2, crops=1, crop_share=1.0, designs=2, keep="all", seed=seed)
+        matters += bool((made.p <= made.level).any())
+        told += made.beats_chance and bool((made.p <= made.level).any())
+    assert matters <= 4  # at a rate of 1 / 21, more come in less than 1 % of all cases
+    assert told <= 2
+
+
+def test_the_verdict_names_what_the_concepts_are_no_better_than() -> None:
+    made = found(crops=2, designs=2)
+    for explains, said in ((-0.3, "directions of shuffled channels"), (-0.1, "the mean of the pictures")):
+        one = replace(made, explained=explains, null_explained=torch.tensor([-0.4, -0.2], dtype=torch.float64))
+        assert one.verdict.startswith(f"no better than {said}: they explain {explains:.2f} ")
+
+
+def test_levels_that_the_shufflings_cannot_reach_are_said() -> None:
+    made = found(crops=2, designs=2, level=0.01)
+    assert "with 20 shufflings p is at least 0.049, so nothing can count at level 0.01" in " ".join(made.notes)
+    assert float(made.p.min()) == pytest.approx(3 / 61)
+    more = found(crops=2, designs=2, level=0.04, shufflings=25)
+    assert (len(more.null_effect), more.notes) == (75, ())
 
 
 def test_shuffling_keeps_the_values_of_each_channel_and_the_crops_of_a_picture_together() -> None:

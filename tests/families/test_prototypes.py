@@ -9,6 +9,7 @@ from torch import Tensor, nn
 import tapetum as tp
 from tapetum.families.concept_tests.prototypes import k_means, of_class
 from tapetum.types import MethodError
+from tapetum.types.decisions import limit
 
 SIDE = 8
 
@@ -52,12 +53,13 @@ def test_decisions_by_a_planted_shortcut_are_unusual_and_honest_ones_are_not(way
     found = tp.prototypes(model, ordinary(160, 0), "colors", way=way)  # pyright: ignore[reportArgumentType]
     cheating = found.judge(model, lit(20, 99, (0.2, 0.2, 2.0)))  # the second class, by blue
     honest = found.judge(model, ordinary(40, 7))
+    assert [one.power for one in found] == [1.0, 1.0]  # each class's decisions would be unusual for the other
     assert set(cheating.labels) == {"b"}
     assert all(cheating.unusual)
     assert float(cheating.p.max()) == 1 / 41  # farther than all 40 held-out decisions
     assert set(cheating.channels[0, :2].tolist()) <= {0, 2, 3, 5}
     assert sum(honest.unusual) <= 6  # of 40 at a rate of .05
-    assert "unusual for its class (p = 0.024)" in str(cheating)
+    assert "unusual for its class (p = 0.024, farther than 40 of 40 of its decisions)" in str(cheating)
 
 
 def test_false_alarms_come_at_most_at_their_level_over_seeds_and_the_measured_rate_says_so() -> None:
@@ -87,8 +89,9 @@ def test_shares_on_a_linear_class_are_weights_times_activations() -> None:
 
 def test_p_values_count_held_out_decisions_that_are_as_far() -> None:
     shares = torch.randn(40, 3, dtype=torch.float64)
-    made, left = of_class(0, "a", [f"{i}" for i in range(40)], shares, torch.arange(40), 1, 2, 0)
+    made, nearest, left = of_class(0, "a", [f"{i}" for i in range(40)], shares, torch.arange(40), 1, 2, 0)
     assert len(left) == 0
+    assert nearest == [int(made.examples[0])]
     assert len(made.distances) == 20
     own = made.distances.sort().values
     assert made.p_values(own[-1:]).tolist() == [2 / 21]
@@ -103,12 +106,31 @@ def test_means_of_two_groups_are_their_own() -> None:
     assert torch.allclose(centres[own[0]], values[:20].mean(0))
 
 
+def test_decisions_come_least_usual_first_with_their_pictures_and_those_of_their_class() -> None:
+    model = network()
+    found = tp.prototypes(model, ordinary(80, 0), "colors")
+    images = torch.cat([ordinary(40, 7), lit(2, 99, (0.2, 0.2, 2.0))])
+    judged = found.judge(model, images)
+    assert set(judged.order()[:2]) == {40, 41}  # by blue
+    assert sum(one is not None for one in judged.photographs) == 24
+    picture = judged[41].photographs[0]
+    assert picture is not None
+    assert torch.allclose(picture, images[41].clamp(0, 1).float())
+    held = judged.held_out(41)
+    assert torch.equal(held, found[1].distances)
+    for row in range(len(judged)):  # the line in the figure is where p reaches the level
+        assert judged.unusual[row] == (float(judged.distances[row]) > limit(judged.held_out(row), 0.05))
+    assert limit(held[:10], 0.05) == float("inf")
+
+
 def test_a_class_with_few_decisions_has_no_prototypes_and_is_not_judged() -> None:
     model = network()
     images = torch.cat([lit(30, 0, (0.2, 2.0, 0.1)), lit(3, 1, (2.0, 0.2, 0.3))])
     found = tp.prototypes(model, images, "colors")
     assert (found.skipped, len(found)) == ({"b": 3}, 1)
     assert "cannot" in found.notes[0] or "p is at least" in found.notes[0]
+    assert found.tested == 0
+    assert "no class has enough decisions to try" in str(found)
     judged = found.judge(model, images[-1:])
     assert judged.unusual == (False,)
     assert "too few decisions" in str(judged)

@@ -165,12 +165,35 @@ def test_the_share_that_a_part_keeps_of_a_linear_score_is_that_of_its_channels()
     terms = module.spread(images).mean((2, 3)) * module.head.weight[1]
     scores = terms.sum(0).detach()
     masks = tp.unit_mask({"spread": scores * scores.sum().sign()}, 0.5)
-    found = tp.mask_faithfulness(wrapped(module), masks, images, 1, fill="zero")
+    found = tp.mask_faithfulness(wrapped(module), masks, images, 1)
     assert found.kept == pytest.approx(float(scores[masks["spread"]].sum() / scores.sum()), abs=1e-9)
     assert found.part.numpy() == pytest.approx((terms[:, masks["spread"]].sum(1) + module.head.bias[1]).detach().numpy())
     assert found.interval[0] <= found.kept <= found.interval[1]
     assert found.p <= 0.1  # one of seventy halves is the best half itself
     assert found.kept >= max(found.random_kept) - 1e-9
+
+
+def test_removed_channels_give_their_means_over_other_images_and_over_the_same_ones_nothing_is_lost() -> None:
+    module, images = stages(), pictures(6)
+    masks, model = {"depthwise": torch.tensor([True, False, True, False])}, wrapped(module)
+    found = tp.mask_faithfulness(model, masks, images, 1, fill="mean", reference=images[:2], parts=2)
+    part = tp.subnetwork(model, masks, fill="mean", images=images[:2])
+    assert torch.allclose(found.part, part(images)[:, 1], atol=1e-12)
+    assert found.kept == found.kept
+    same = tp.mask_faithfulness(model, masks, images, 1, fill="mean", reference=images, parts=2)
+    assert same.kept != same.kept  # the head is linear: what one image loses another gains
+    assert "no share to keep" in same.notes[-1]
+    with pytest.raises(MethodError, match="takes other images, reference="):
+        tp.mask_faithfulness(model, masks, images, 1, fill="mean")
+
+
+def test_scores_of_units_are_what_a_linear_head_makes_of_them() -> None:
+    module, images = stages(), pictures(5)
+    maps = module.depthwise(module.grouped(module.relu(module.norm(module.conv(images)))))
+    expected = (maps.mean((2, 3)) * module.head.weight[1]).mean(0)
+    found = tp.unit_scores(wrapped(module), images, 1, "depthwise")
+    assert torch.allclose(found["depthwise"], expected.detach(), atol=1e-12)
+    assert list(tp.unit_scores(wrapped(module), images, 1, ["conv", "grouped"], way="relevance")) == ["conv", "grouped"]
 
 
 @pytest.mark.usefixtures("unchecked")

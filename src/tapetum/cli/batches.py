@@ -13,7 +13,7 @@ from tapetum.data.sources import find_images
 from tapetum.files import shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher
-from tapetum.types import ImageError, TapetumError, UnwritableError
+from tapetum.types import ImageError, MethodError, TapetumError, UnwritableError
 
 T = TypeVar("T")
 Refused = list[tuple[str, str]]
@@ -51,6 +51,16 @@ def opened(model: ModelChoice, images: Sequence[str]) -> tuple[VisionModel, list
     network = model.load()
     files, unread = readable(files, network.preprocessing)
     return network, files, refused + unread
+
+
+def readable_files(paths: Sequence[str] | None, network: VisionModel, option: str) -> list[str] | None:
+    """Returns the pictures that an option names and that can be read; None without any paths; refuses paths without one."""
+    if not paths:
+        return None
+    found, _ = readable(images_of(paths)[0], network.preprocessing)
+    if not found:
+        raise MethodError(f"{option} has no picture that can be read: {', '.join(paths)}")
+    return found
 
 
 def for_each(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import tapetum
-from tapetum.cli.batches import images_of, listed_refusals, opened, readable, status
+from tapetum.cli.batches import listed_refusals, opened, readable_files, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
+from tapetum.cli.plans import pass_seconds
 from tapetum.cli.terminal import bar, duration, remark, say
 from tapetum.families.circuits.looks import STEPS
 from tapetum.figures import show
@@ -23,7 +21,7 @@ from tapetum.reports.circuits import content
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
-from tapetum.types import Circuit, MethodError
+from tapetum.types import Circuit
 
 PAGE, FIGURE, RESULT, NUMBERS = "circuit.html", "circuit.png", "circuit", "circuit.json"
 
@@ -42,7 +40,7 @@ def circuit_files(
     network, files, refused = opened(model, images)
     if not files:
         return 2
-    others = _others(reference, network)
+    others = readable_files(reference, network, "--reference")
     remark(_plan(network, files, target, keywords))
     started = now()
     with bar("circuit") as watcher, watching(watcher):
@@ -55,15 +53,6 @@ def circuit_files(
     return status(["done"], refused)
 
 
-def _others(reference: Sequence[str] | None, network: VisionModel) -> list[str] | None:
-    if not reference:
-        return None
-    found, _ = readable(images_of(reference)[0], network.preprocessing)
-    if not found:
-        raise MethodError(f"--reference has no picture that can be read: {', '.join(reference)}")
-    return found
-
-
 # --- before it begins
 
 FIRST, EACH, TESTED, DRAWN = 12.0, 2.0, 0.04, 3.0
@@ -74,12 +63,7 @@ away from the whole circuit; per step of a feature visualisation. Measured with 
 
 def _plan(network: VisionModel, files: Sequence[str], target: str | None, keywords: Mapping[str, Any]) -> str:
     """Says what will be done and about how long, from the time of a pass over one image."""
-    blank = network.blank()
-    with torch.no_grad():
-        network(blank)
-        begun = time.perf_counter()
-        network(blank)
-        one = time.perf_counter() - begun
+    blank, one = network.blank(), pass_seconds(network)
     edges, side = int(keywords["edges"]), keywords["pictures"]
     passes = len(files) * (FIRST + EACH * edges + (TESTED * edges**2 if keywords["test"] else 0))
     share = 0.0 if side is None else int(side) ** 2 / (blank.shape[-1] * blank.shape[-2])

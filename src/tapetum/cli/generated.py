@@ -75,6 +75,19 @@ COMMANDS: Mapping[str, Named] = {
         "Tells whether an answer depends on concepts that folders of pictures show, beside chance.",
         data_sets.concept_tests,
     ),
+    "craft": Named(
+        "craft", "Finds what the pictures of a class are made of, and how much each part matters to it.", data_sets.craft
+    ),
+    "prototypes": Named(
+        "prototypes",
+        "Tells which decisions are unusual for their class, and learns from pictures what is usual.",
+        data_sets.prototypes,
+    ),
+    "subnetwork": Named(
+        "mask_faithfulness",
+        "Keeps the units that carry an answer, and measures what they keep of it alone, beside random ones.",
+        photographs.subnetwork,
+    ),
     "name": Named(
         "name_units", "Names the units of a layer by what their pictures have in common, with AUC and p.", data_sets.naming
     ),

@@ -50,9 +50,11 @@ def plain_option(name: str, kind: Any, default: Any, help_: str, *flags: str, le
     return _parameter(name, Annotated[kind, typer.Option(*flags, help=help_, min=least)], default)
 
 
-def argument(name: str, metavar: str, help_: str, kind: Any = list[str]) -> inspect.Parameter:
-    """Makes a positional argument of one or, by default, several words."""
-    return _parameter(name, Annotated[kind, typer.Argument(help=help_, metavar=metavar)], inspect.Parameter.empty)
+def argument(
+    name: str, metavar: str, help_: str, kind: Any = list[str], default: Any = inspect.Parameter.empty
+) -> inspect.Parameter:
+    """Makes a positional argument of one or, by default, several words; it is required unless it has a default."""
+    return _parameter(name, Annotated[kind, typer.Argument(help=help_, metavar=metavar)], default)
 
 
 def out_option(default: Any, earlier: str) -> inspect.Parameter:

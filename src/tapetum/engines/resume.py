@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -51,7 +51,7 @@ class Tail:
     def skipped(self) -> tuple[str, ...]:
         return tuple(name for name in self.outputs if name != self.site.module)
 
-    @property
+    @cached_property  # the survey is checked against the network at each access, which takes as long as a late layer does
     def site(self) -> Site:
         return self.score.model.survey.site(self.layer)
 

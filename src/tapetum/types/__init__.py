@@ -26,6 +26,7 @@ from tapetum.types.concepts import ConceptRelevance
 from tapetum.types.consistency import ConsistentChannels
 from tapetum.types.crops import Crop
 from tapetum.types.cues import ShapeTexture
+from tapetum.types.decisions import ClassPrototypes, Decisions
 from tapetum.types.depth import DepthProperties, LayerProgression, LayerTable, MeanActivations, OcclusionProbe, ReceptiveFields
 from tapetum.types.diagnoses import SEVERITIES, Diagnosis, Finding, Severity
 from tapetum.types.dictionaries import Concepts, Dictionary, DictionaryNumbers, Recovery

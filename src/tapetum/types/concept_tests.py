@@ -168,7 +168,8 @@ class Craft(Result):
         most = float(self.null_explained.max())
         told = f"{self.explained:.2f} of the variance on left-out pictures, shuffled ones at most {most:.2f}"
         if not self.beats_chance:
-            return f"no better than directions of shuffled channels: they explain {told}"
+            what = "directions of shuffled channels" if self.explained <= most else "the mean of the pictures"
+            return f"no better than {what}: they explain {told}"
         used = sum(float(one) <= self.level for one in self.p)
         return f"{used} of {len(self.concepts)} concepts matter more than directions of shuffled channels; they explain {told}"
 

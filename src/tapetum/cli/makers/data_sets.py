@@ -103,6 +103,36 @@ def concept_tests(_: str) -> Command:
     return command_for(tapetum.tcav, ask_about_concepts, *around, without=("images",))
 
 
+def craft(_: str) -> Command:
+    from tapetum.cli.crafting import take_apart
+
+    of = 'Class, by its label or index, or several as "tabby or tiger cat"; any other target with --keep all.'
+    around = [
+        argument("data", "DATA", "Pictures, of which those of the class are used: a folder, .tar shards, or hf:NAME.", str),
+        plain_option("target", str, REQUIRED, of),
+        plain_option("layer", str | None, None, "Layer, by name; by default the first without negative values at the end."),
+        out_option(Path("tapetum-craft"), "an earlier report"),
+        plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
+    ]
+    return command_for(tapetum.craft, take_apart, *around)
+
+
+def prototypes(_: str) -> Command:
+    from tapetum.cli.decisions import judge_files
+
+    data = "Ordinary pictures to learn from: a folder, .tar shards, hf:NAME, or the prototypes of an earlier report."
+    around = [
+        argument("data", "DATA", data, str),
+        argument(
+            "images", "[IMAGE...]", "Pictures whose decisions are judged: files, folders or URLs.", list[str] | None, None
+        ),
+        plain_option("layer", str | None, None, "Layer, by name; by default the last that combines several places."),
+        out_option(Path("tapetum-prototypes"), "an earlier report"),
+        plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
+    ]
+    return command_for(tapetum.prototypes, judge_files, *around)
+
+
 def naming(name: str) -> Command:
     from tapetum.cli.naming import name_layer
 

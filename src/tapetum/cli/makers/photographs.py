@@ -79,6 +79,26 @@ def circuit(_: str) -> Command:
     return command_for(tapetum.circuit, circuit_files, *around, without=("target", "reference"))
 
 
+def subnetwork(_: str) -> Command:
+    from tapetum.cli.subnetworks import keep_units
+
+    on = "Pictures on which it is measured; by default every second IMAGE, and the others choose the units; repeat for more."
+    others = "Pictures for --fill mean, such as those of other classes: a file or folder; repeat for more."
+    way = Literal["gradient", "relevance"]
+    around = [
+        IMAGES,
+        TARGET,
+        plain_option("layers", str | None, None, "Layers, by names or globs with commas between; by default the last map."),
+        plain_option("share", float, 0.5, "Share of the units of each layer that is kept, above 0 and at most 1."),
+        plain_option("way", way, "gradient", "Score by which units are kept: activation x gradient, or relevance."),
+        plain_option("on", list[str] | None, None, on),
+        plain_option("reference", list[str] | None, None, others),
+        out_option(Path("tapetum-subnetwork"), "an earlier report"),
+        plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
+    ]
+    return command_for(tapetum.mask_faithfulness, keep_units, *around, without=("target", "reference"))
+
+
 def predict(_: str) -> Command:
     from tapetum.cli.explaining import predict_files
 

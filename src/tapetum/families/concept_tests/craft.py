@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.layers import POSITIVE, layer_of
+from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore, as_score, probabilities
 from tapetum.families.compositions.directions import factorize
@@ -27,7 +28,9 @@ FEWEST = 4
 """Pictures of a class below which nothing can be left out."""
 
 SETS = 20
-"""Shufflings: to explain more than all of them has the p-value 1 / 21; a concept's least is n / (1 + 20 n), just below .05."""
+"""Shufflings: to explain more than all of them has the p-value 1 / 21; a concept's least is n / (1 + 20 n), just below .05:
+that any of the n directions of one more shuffling is beyond those of all others has the chance 1 / 21, too.
+"""
 
 STEPS = 100
 """Updates of the factors that are compared, of shuffled and of other activations."""
@@ -51,6 +54,7 @@ def craft(
     designs: Annotated[int, Range(2, 4096)] = 32,
     keep: Literal["predicted", "all"] = "predicted",
     level: Annotated[float, Range(1e-6, 0.5)] = 0.05,
+    shufflings: Annotated[int, Range(1, 1000)] = SETS,
     most: Annotated[int, Range(4, 100_000)] | None = MOST,
     seed: int = 0,
     batch: Batch = "auto",
@@ -80,8 +84,9 @@ def craft(
         crops: crops of each picture.
         crop_share: side of a crop as a share of the picture's.
         designs: points of the Sobol sequence, for each of which the network behind the layer is run n + 1 times per picture.
-        keep: "predicted": pictures that the model takes for the class or one of the union; "all": all pictures.
+        keep: pictures that are used: "predicted", those that the model takes for the class or one of the union; "all".
         level: p-value up to which a concept counts as more than a shuffled direction.
+        shufflings: times that channels are shuffled; no p is below 1 / (1 / n + shufflings), so lower levels take more.
         most: pictures of the source, drawn at random; None: all.
         seed: random seed of pictures, crops, factors, points and shufflings.
 
@@ -89,14 +94,15 @@ def craft(
         >>> print(tp.craft(model, folder, 1, n=2, crops=2, designs=2, keep="all").verdict)
     """
     checked_choice(keep, ("predicted", "all"), "keep")
-    for name, value, low, high in (("n", n, 2, 100), ("crops", crops, 1, 1000), ("designs", designs, 2, 4096)):
+    numbers = (("n", n, 2, 100), ("crops", crops, 1, 1000), ("designs", designs, 2, 4096), ("shufflings", shufflings, 1, 1000))
+    for name, value, low, high in numbers:
         checked_range(value, low, high, name)
     if not 0.1 <= crop_share <= 1:
         raise MethodError(f"crop_share is a share of the picture's side from .1 to 1, not {crop_share:g}")
     with noting() as said, network_for(model, source) as network:
         kept = _kept(network, picture_set(network, source, most, seed), target, keep, batch)
         name, words = _layer(network, kept, target, layer)
-        found = _Search(network, kept, target, name, batch, seed).found(n, crops, crop_share, designs, level)
+        found = _Search(network, kept, target, name, batch, seed).found(n, crops, crop_share, designs, level, shufflings)
     return replace(found, target=words, notes=tuple(said))
 
 
@@ -166,20 +172,24 @@ class _Search:
         self.score: ModelScore = as_score(model, kept.images, target)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def found(self, n: int, crops: int, share: float, designs: int, level: float) -> Craft:
+    def found(self, n: int, crops: int, share: float, designs: int, level: float, shufflings: int) -> Craft:
         with stage("crops"):
             boxes = self._boxes(crops, share)
             values = self._values(boxes)
         owner = torch.arange(len(self.kept.images)).repeat_interleave(crops)
         directions = factorize(values, n, seed=self.seed).directions
         with stage("shuffled channels"):
-            mine, chance, nulls = self._compared(values, owner, n)
+            mine, chance, nulls = self._compared(values, owner, n, shufflings)
         with stage("importance"):
             parts = self._parts(directions, nulls, designs)
         totals, losses, null = (torch.stack([getattr(one, name) for one in parts]) for name in ("totals", "losses", "null"))
         null = null.mean(0).flatten()
         order = totals.mean(0).argsort(descending=True, stable=True)
-        effect = losses.mean(0)[order]
+        effect, least = losses.mean(0)[order], n / (1 + len(null))
+        if least > level:
+            note(
+                f"with {shufflings} shufflings p is at least {least:.2g}, so nothing can count at level {level:g}: ask for more"
+            )
         p = holm([(1 + int((null.abs() >= abs(one)).sum())) / (1 + len(null)) for one in effect.tolist()])
         best = shares_of(values, directions[order]).topk(min(TYPICAL, len(values)), 0).indices.T
         shown = torch.stack([one.maps[order] for one in parts[:SHOWN]])
@@ -220,8 +230,10 @@ class _Search:
     def _values(self, boxes: Sequence[tuple[int, int, int, int, int]]) -> Tensor:
         """Returns the activations of all crops, averaged over places, (crops, c)."""
         size, found = (int(self.kept.images.shape[-2]), int(self.kept.images.shape[-1])), list[Tensor]()
-        for start in track(range(0, len(boxes), 16), (len(boxes) + 15) // 16, "batches of crops"):
-            images = torch.cat([self._crop(box, size) for box in boxes[start : start + 16]])
+        several = batch_size(self.model, self.batch, n=len(boxes))
+        starts = range(0, len(boxes), several)
+        for start in track(starts, len(starts), "batches of crops"):
+            images = torch.cat([self._crop(box, size) for box in boxes[start : start + several]])
             found.append(activations(self.model, images, self.layer).mean((2, 3)).double().cpu())
         return torch.cat(found).clamp(min=0)
 
@@ -229,7 +241,7 @@ class _Search:
         side = min(CROP_PX, *self.kept.images.shape[-2:])
         return torch.cat([self.model.denormalize(self._crop(boxes[i], (side, side))).float().cpu() for i in rows])
 
-    def _compared(self, values: Tensor, owner: Tensor, n: int) -> tuple[float, Tensor, list[Tensor]]:
+    def _compared(self, values: Tensor, owner: Tensor, n: int, shufflings: int) -> tuple[float, Tensor, list[Tensor]]:
         """Returns the variance of one half that directions of the other explain, that by shuffled ones, and these."""
         pictures = torch.randperm(len(self.kept.images), generator=self.generator)
         learned = torch.isin(owner, pictures[: len(pictures) // 2])
@@ -238,7 +250,7 @@ class _Search:
         own = factorize(half, fewer, seed=self.seed, n_steps=STEPS).directions
         nulls = [
             factorize(shuffled(half, crops, self.generator), fewer, seed=self.seed + 1 + i, n_steps=STEPS).directions
-            for i in track(range(SETS), SETS, "shufflings")
+            for i in track(range(shufflings), shufflings, "shufflings")
         ]
         return explained(rest, own), torch.tensor([explained(rest, one) for one in nulls], dtype=torch.float64), nulls
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.batching import batch_size
+from tapetum.engines.batching import BLOCK, FEWEST, batch_size
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
 from tapetum.families.perturbations.dimming import Dimmed
@@ -15,6 +16,9 @@ from tapetum.types import Batch
 
 STEPS = 200
 """Multiplicative updates of the shares of fixed directions."""
+
+MOST = 64
+"""Activations that go through the layers behind at once, at most."""
 
 
 def shares_of(values: Tensor, directions: Tensor, steps: int = STEPS) -> Tensor:
@@ -63,16 +67,30 @@ def parts_of(
     """
     tail = resume(score, layer, image)
     maps = shares_at(tail.activation, directions)
-    own = _dimmed(tail, maps, directions, batch)
+    size = _points(tail, batch)
+    own = _dimmed(tail, maps, directions, size)
     random = zip(shares_at(tail.activation, nulls), nulls, strict=True)
-    null = [_dimmed(tail, its, some, batch).losses() for its, some in random]
+    null = [_dimmed(tail, its, some, size).losses() for its, some in random]
     return Parts(maps, own.totals(designs, seed), own.losses(), torch.stack(null))
 
 
-def _dimmed(tail: Tail, maps: Tensor, directions: Tensor, batch: Batch) -> Dimmed:
+def _points(tail: Tail, batch: Batch) -> int:
+    """Returns how many activations go through the network at once: more than images, as the layers before do not run.
+
+    With EfficientNet-Lite0 on one core, 64 at once took a third of the time of 4 at once.
+    """
+    model, usual = tail.score.model, batch_size(tail.score.model, batch)
+    if batch != "auto" or model.one_by_one or tail.activation.device.type != "cpu" or usual < FEWEST:
+        return usual
+    done = tuple(f"{name}." for name in tail.skipped)
+    again = [one for one in model.survey.layers if not f"{one.name}.".startswith(done)]
+    largest = max([tail.activation.numel(), *(prod(one.shape) for one in again)]) * tail.activation.element_size()
+    return max(usual, min(MOST, BLOCK // largest))
+
+
+def _dimmed(tail: Tail, maps: Tensor, directions: Tensor, size: int) -> Dimmed:
     """Returns the activation with each direction's part (k, c, h, w) of it; scores are in double precision on the CPU."""
     parts = (maps[:, None] * directions.to(maps)[:, :, None, None]).to(tail.activation)
-    size = batch_size(tail.score.model, batch)
     return Dimmed(lambda some: tail(some).double().cpu(), tail.activation, parts, size)
 
 

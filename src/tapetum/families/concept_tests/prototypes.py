@@ -15,13 +15,14 @@ from tapetum.engines.backward.relevance import relevance_at
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.scores import as_score
 from tapetum.engines.scores.base import index_name
-from tapetum.families.concept_tests.sets import PictureSet, first_score, network_for, picture_set
+from tapetum.families.concept_tests.sets import PictureSet, first_score, network_for, picture_set, thumbnails
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage
-from tapetum.types import Batch, MethodError, ModelLike, Range, Result
+from tapetum.types import Batch, ClassPrototypes, Decisions, MethodError, ModelLike, Range, Result
 from tapetum.types.checks import checked_choice, checked_range, listed
-from tapetum.types.results import PARTS, WHOLE, axes
+from tapetum.types.decisions import can_be_unusual, percent
+from tapetum.types.results import PARTS, WHOLE
 from tapetum.types.text import table
 
 Way = Literal["gradient", "relevance"]
@@ -32,84 +33,10 @@ FEWEST = 12
 SPLITS = 20
 """Random thirds on which false alarms are measured."""
 
-DIFFERING = 5
-"""Channels that are named."""
+HEAD = ("class", "decisions", "held out", "others that would be unusual", "nearest pictures")
 
-
-@dataclass(frozen=True, eq=False)
-class ClassPrototypes(Result):
-    """Usual decisions for one class.
-
-    index      of the class; label: its name
-    centres    (k, c) prototypes: shares of the channels in the score, signed, whose sizes add up to 1
-    spread     (c,) typical distance of a decision's shares from its prototype, per channel
-    distances  (m,) distances of held-out decisions, from which the p-values are read
-    examples   (k,) the pictures nearest to each prototype; `sizes` (k,) decisions that belong to each
-    """
-
-    index: int
-    label: str
-    centres: Tensor
-    spread: Tensor
-    distances: Tensor
-    examples: tuple[str, ...]
-    sizes: tuple[int, ...]
-
-    def distance(self, shares: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the distance (n,) of decisions (n, c) to their nearest prototype, and which one (n,)."""
-        far = ((shares[:, None] - self.centres) / self.spread).square().mean(2).sqrt()
-        nearest = far.min(1)
-        return nearest.values, nearest.indices
-
-    def p_values(self, distances: Tensor) -> Tensor:
-        """Returns (1 + held-out decisions at least as far) / (1 + held-out decisions), (n,)."""
-        return (1 + (self.distances >= distances[:, None]).sum(1)).double() / (1 + len(self.distances))
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} ({size})" for name, size in zip(self.examples, self.sizes, strict=True))
-        return (
-            f"{self.label}: {len(self.centres)} prototypes, nearest pictures {parts}; {len(self.distances)} decisions held out"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Decisions(Result):
-    """Whether n decisions are usual for the class that the model chose.
-
-    names      (n,) pictures
-    labels     (n,) chosen classes
-    p          (n,) share of the class's held-out decisions that are as far from its prototypes; NaN: the class has none
-    distances  (n,) distance to the nearest prototype in units of the usual spread; `nearest` (n,) which one
-    channels   (n, 5) channels that differ most, in those units: `differences` (n, 5), above 0: more than usual
-    """
-
-    names: tuple[str, ...] = field(metadata=axes("n"))
-    labels: tuple[str, ...] = field(metadata=axes("n"))
-    p: Tensor = field(metadata=axes("n"))
-    distances: Tensor = field(metadata=axes("n"))
-    nearest: Tensor = field(metadata=axes("n"))
-    channels: Tensor = field(metadata=axes("n _"))
-    differences: Tensor = field(metadata=axes("n _"))
-    layer: str = ""
-    level: float = 0.05
-    notes: tuple[str, ...] = field(default=(), metadata=WHOLE)
-
-    @property
-    def unusual(self) -> tuple[bool, ...]:
-        """Whether p is at most the level; never for a class without prototypes."""
-        return tuple(one <= self.level for one in listed(self.p))
-
-    def __str__(self) -> str:
-        return "\n".join(self._line(i) for i in range(len(self.names)))
-
-    def _line(self, i: int) -> str:
-        head, p = f"{self.names[i]}, {self.labels[i]}", float(self.p[i])
-        if p != p:
-            return f"{head}: too few decisions for this class were seen to say what is usual"
-        verdict = "unusual for its class" if p <= self.level else "usual for its class"
-        pairs = zip(listed(self.channels[i]), listed(self.differences[i]), strict=True)
-        told = ", ".join(f"{channel} ({value:+.1f})" for channel, value in pairs)
-        return f"{head}: {verdict} (p = {p:.2g}); channels of {self.layer} that differ most, in usual spreads: {told}"
+DIFFERING, SHOWN = 5, 24
+"""Channels that are named; decisions whose pictures are kept, the least usual."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +44,7 @@ class Prototypes(Result):
     """Usual decisions for each class with enough of them; `judge` tells whether others are unusual.
 
     false_alarms  share of ordinary decisions called unusual, measured on `tested` decisions in random thirds of the pictures;
-                  classes with fewer than 3 (1 / level - 1) decisions cannot add to it
+                  of classes with at least 3 (1 / level - 1) decisions, since of fewer none can be; NaN without such a class
     skipped       {class: number of its decisions} of classes with too few
     """
 
@@ -137,11 +64,15 @@ class Prototypes(Result):
             pictures = picture_set(network, images, None)
             chosen, shares = decisions(network, pictures, self.layer, self.way, batch)
             found = self._judged(network, pictures.ids, chosen, shares)
-        return replace(found, notes=tuple(said))
+            rows = found.order()[:SHOWN]
+            small = dict(zip(rows, thumbnails(network, pictures, rows), strict=True))
+        photographs = tuple(small.get(row) for row in range(len(found)))
+        return replace(found, photographs=photographs, notes=tuple(said))
 
     def _judged(self, model: VisionModel, names: Sequence[str], chosen: Tensor, shares: Tensor) -> Decisions:
         known = {one.index: one for one in self.classes}
-        n, k = len(names), min(DIFFERING, shares.shape[1])
+        n, k, m = len(names), min(DIFFERING, shares.shape[1]), max(len(one.distances) for one in self.classes)
+        usual = torch.full((n, m), torch.nan, dtype=torch.float64)
         p, far = torch.full((n,), torch.nan, dtype=torch.float64), torch.full((n,), torch.nan, dtype=torch.float64)
         nearest, channels = torch.zeros(n, dtype=torch.long), torch.zeros(n, k, dtype=torch.long)
         differences = torch.zeros(n, k, dtype=torch.float64)
@@ -149,19 +80,32 @@ class Prototypes(Result):
             if (one := known.get(index)) is None:
                 continue
             distance, which = one.distance(shares[row : row + 1])
+            usual[row, : len(one.distances)] = one.distances
             p[row], far[row], nearest[row] = one.p_values(distance)[0], distance[0], which[0]
             parts = (shares[row] - one.centres[which[0]]) / one.spread
             channels[row] = parts.abs().topk(k).indices
             differences[row] = parts[channels[row]]
         labels = tuple(index_name(model, index) for index in listed(chosen))
-        return Decisions(tuple(names), labels, p, far, nearest, channels, differences, self.layer, self.level)
+        return Decisions(
+            tuple(names), labels, p, far, nearest, channels, differences, usual, (None,) * n, self.layer, self.level, model.name
+        )
+
+    @property
+    def rate(self) -> str:
+        """Says how often ordinary decisions were called unusual."""
+        if not self.tested:
+            return f"no class has enough decisions to try how many are called unusual at level {self.level:g}"
+        return f"{self.false_alarms:.1%} of {self.tested} ordinary decisions were called unusual at level {self.level:g}"
 
     def __str__(self) -> str:
-        rows = [(one.label, str(sum(one.sizes)), str(len(one.distances)), ", ".join(one.examples)) for one in self.classes]
+        rows = [
+            (one.label, str(sum(one.sizes)), str(len(one.distances)), percent(one.power), ", ".join(one.examples))
+            for one in self.classes
+        ]
         first = f"usual decisions of {self.model} at {self.layer}, by {self.way}: {len(self.classes)} classes; "
-        first += f"{self.false_alarms:.1%} of {self.tested} ordinary decisions were called unusual at level {self.level:g}"
+        first += self.rate
         left = f"{len(self.skipped)} classes had fewer than {FEWEST} decisions" if self.skipped else ""
-        return "\n".join(filter(None, [first, table(("class", "decisions", "held out", "nearest pictures"), rows), left]))
+        return "\n".join(filter(None, [first, table(HEAD, rows), left]))
 
 
 def prototypes(
@@ -185,13 +129,14 @@ def prototypes(
     are as far) / (1 + held-out decisions), the held-out ones being the other half: a decision like these has p <= level at most
     at the rate `level`, whatever the shape of the classes (vovk2005algorithmic). With fewer than 19 held out none can be called
     unusual at level .05; the notes say so. The rate is also measured, on thirds of the pictures from which neither prototypes
-    nor p-values are made. Refused: pictures of which no class has 12 decisions, and models that choose no class.
+    nor p-values are made; so is the power, the share of the decisions for other classes that would be unusual for this one.
+    Refused: pictures of which no class has 12 decisions, and models that choose no class.
 
     Args:
         source: ordinary pictures: a folder or another source, or images; their classes are those that the model chooses.
         layer: name of a layer with a map; None: the last that combines several places.
         k: prototypes of each class; fewer where it has few decisions.
-        way: what a channel's share is: gradient x activation, or relevance.
+        way: measure of a channel's share: gradient x activation, or relevance.
         level: rate of false alarms for each decision.
         n: pictures of the source, drawn at random; None: all.
         seed: random seed of the pictures, halves and means.
@@ -207,7 +152,7 @@ def prototypes(
         name = layer_of(*first_score(network, pictures, None, batch), layer)
         with stage("decisions"):
             chosen, shares = decisions(network, pictures, name, way, batch)
-        found = _found(network, pictures.ids, chosen, shares, (name, way, k, level, seed))
+        found = _found(network, pictures, chosen, shares, (name, way, k, level, seed))
     return replace(found, notes=tuple(said))
 
 
@@ -231,9 +176,9 @@ def decisions(model: VisionModel, pictures: PictureSet, layer: str, way: Way, ba
 
 
 def _found(
-    model: VisionModel, names: Sequence[str], chosen: Tensor, shares: Tensor, settings: tuple[str, Way, int, float, int]
+    model: VisionModel, pictures: PictureSet, chosen: Tensor, shares: Tensor, settings: tuple[str, Way, int, float, int]
 ) -> Prototypes:
-    layer, way, k, level, seed = settings
+    (layer, way, k, level, seed), names = settings, pictures.ids
     generator = torch.Generator().manual_seed(seed)
     classes, skipped, alarms, tested = list[ClassPrototypes](), dict[str, int](), 0, 0
     for index in sorted(set(listed(chosen))):
@@ -242,10 +187,13 @@ def _found(
             skipped[label] = len(rows)
             continue
         order = rows[torch.randperm(len(rows), generator=generator)]
-        classes.append(of_class(index, label, names, shares, order, k, 2, seed)[0])
-        for split in range(SPLITS):
+        made, nearest, _ = of_class(index, label, names, shares, order, k, 2, seed)
+        others, small = shares[chosen != index], torch.stack(thumbnails(model, pictures, nearest))
+        power = float((made.p_values(made.distance(others)[0]) <= level).double().mean())
+        classes.append(replace(made, photographs=small, power=power, level=level))
+        for split in range(SPLITS if can_be_unusual(len(rows) // 3, level) else 0):
             order = rows[torch.randperm(len(rows), generator=generator)]
-            one, left = of_class(index, label, names, shares, order, k, 3, seed + split)
+            one, _, left = of_class(index, label, names, shares, order, k, 3, seed + split)
             alarms += int((one.p_values(one.distance(shares[left])[0]) <= level).sum())
             tested += len(left)
     if not classes:
@@ -254,15 +202,17 @@ def _found(
     if 1 / (1 + least) > level:
         most = 1 / (1 + least)
         note(f"with {least} held-out decisions p is at least {most:.2g}: some classes need more pictures for level {level:g}")
-    return Prototypes(layer, tuple(classes), way, level, alarms / tested, tested, skipped, model.name)
+    return Prototypes(
+        layer, tuple(classes), way, level, alarms / tested if tested else float("nan"), tested, skipped, model.name
+    )
 
 
 def of_class(
     index: int, label: str, names: Sequence[str], shares: Tensor, order: Tensor, k: int, parts: int, seed: int
-) -> tuple[ClassPrototypes, Tensor]:
+) -> tuple[ClassPrototypes, list[int], Tensor]:
     """Makes the prototypes of one class from the first of 2 or 3 parts of its decisions; the second one is held out.
 
-    Returns them and the rows of the third part.
+    Returns them without pictures, the rows of the nearest decisions, and the rows of the third part.
     """
     size = len(order) // parts
     learned, held, left = order[:size], order[size : 2 * size if parts == 3 else len(order)], order[2 * size :]
@@ -273,9 +223,9 @@ def of_class(
     nearest = [int(learned[int((values - centre).square().sum(1).argmin())]) for centre in centres]
     made = ClassPrototypes(
         index, label, centres, spread, torch.zeros(0), tuple(names[row] for row in nearest),
-        tuple(listed(torch.bincount(own, minlength=len(centres)))),
+        tuple(listed(torch.bincount(own, minlength=len(centres)))), torch.zeros(len(centres), 3, 0, 0),
     )  # fmt: skip
-    return replace(made, distances=made.distance(shares[held])[0]), left if parts == 3 else order[:0]
+    return replace(made, distances=made.distance(shares[held])[0]), nearest, left if parts == 3 else order[:0]
 
 
 def k_means(values: Tensor, k: int, seed: int, steps: int = 50) -> tuple[Tensor, Tensor]:

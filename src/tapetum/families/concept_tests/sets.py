@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.subjects import border
+from tapetum.data.planes import viewable
+from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.streams import Source, as_source
 from tapetum.data.streams import huggingface as hf
 from tapetum.engines.batching import batch_size
@@ -25,6 +28,9 @@ from tapetum.types import Batch, LayerError, MethodError, ModelLike, TargetLike
 
 MOST = 1000
 """Pictures of a set that are read, unless the user asks for another number."""
+
+SMALL_PX = 112
+"""Longer side of a picture that a result keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +49,10 @@ class Ready:
     @property
     def labels(self) -> tuple[str | None, ...]:
         return (None,) * len(self.images)
+
+    def image(self, row: int, _how: Preprocessing) -> Tensor:
+        """Returns one image, (1, c, h, w)."""
+        return self.images[row : row + 1]
 
     def batches(self, model: VisionModel, batch: Batch, *, gradients: bool = False) -> Iterator[tuple[Sequence[int], Tensor]]:
         size = batch_size(model, batch, gradients=gradients, n=len(self))
@@ -78,6 +88,18 @@ def is_source(given: Any) -> bool:
     """Whether pictures are given as a source, such as a folder, and not as images."""
     names = isinstance(given, (list, tuple)) and bool(given) and all(isinstance(one, (str, os.PathLike)) for one in given)
     return isinstance(given, (Source, str, os.PathLike)) or names or hf.is_dataset(given)
+
+
+def thumbnails(model: VisionModel, pictures: PictureSet, rows: Sequence[int], side: int = SMALL_PX) -> list[Tensor]:
+    """Returns some of the pictures as the model sees them, small, (3, h, w) in [0, 1]; their longer side has `side` px."""
+    found = list[Tensor]()
+    for row in rows:
+        seen = viewable(model.denormalize(pictures.image(row, model.preprocessing))).float().cpu()
+        h, w = seen.shape[-2:]
+        share = min(1.0, side / max(h, w))
+        size = (max(1, round(share * h)), max(1, round(share * w)))
+        found.append(F.interpolate(seen, size, mode="bilinear", align_corners=False, antialias=True)[0].clamp(0, 1))
+    return found
 
 
 def pooled(model: VisionModel, pictures: PictureSet, layer: str, batch: Batch) -> Tensor:

@@ -62,19 +62,34 @@ def subnetwork(
     if (fill == "mean") != (images is not None):
         raise MethodError('fill="mean" takes images=, over which the means are taken, and "zero" takes none')
     with border(model, images, "images" if images is not None else "model") as (network, ready):
-        if not masks:
-            raise MethodError("no masks were given: {layer: mask}")
-        made = [_checked(network, name, mask) for name, mask in masks.items()]
-        twin = copy_of(network)
-        # hooks are no weights: the name tells the part from the whole where work is kept under weights and name
-        twin.name = twin.source = (
-            f"{network.name}-part-{digest('masks', [(name, mask.tolist(), fill) for name, _, mask in made])[:8]}"
-        )
-        for name, kind, mask in made:
-            if kind == "channels":
-                _set_channels(network, twin, name, mask, ready)
-            else:
-                _cut_weights(twin, name, mask)
+        return part_of(network, masks, None if ready is None else means(network, masks, ready))
+
+
+Means: TypeAlias = Mapping[str, Tensor]
+"""{full name of a layer: mean of each of its channels, (c,)}."""
+
+
+def means(model: VisionModel, masks: Masks, images: Tensor) -> Means:
+    """Returns the means over images and places of the channels of all layers whose channels are masked."""
+    made = [_checked(model, name, mask) for name, mask in masks.items()]
+    return {name: means_of(model, images, last_of(model, name)).cpu() for name, kind, _ in made if kind == "channels"}
+
+
+def part_of(model: VisionModel, masks: Masks, means: Means | None) -> VisionModel:
+    """Returns a copy of a model in which what is masked does nothing: a removed channel gives its mean, or zero."""
+    if not masks:
+        raise MethodError("no masks were given: {layer: mask}")
+    made = [_checked(model, name, mask) for name, mask in masks.items()]
+    twin, fill = copy_of(model), "zero" if means is None else "mean"
+    # hooks are no weights: the name tells the part from the whole where work is kept under weights and name
+    twin.name = twin.source = (
+        f"{model.name}-part-{digest('masks', [(name, mask.tolist(), fill) for name, _, mask in made])[:8]}"
+    )
+    for name, kind, mask in made:
+        if kind == "channels":
+            _set_channels(model, twin, name, mask, torch.zeros(len(mask)) if means is None else means[name])
+        else:
+            _cut_weights(twin, name, mask)
     return twin
 
 
@@ -123,13 +138,12 @@ def _cut_weights(twin: VisionModel, layer: str, mask: Tensor) -> None:
         weight *= mask.to(weight)
 
 
-def _set_channels(model: VisionModel, twin: VisionModel, layer: str, mask: Tensor, images: Tensor | None) -> None:
-    """Sets the channels of a layer's output in every pass of the copy, behind its own batch-norm and activation."""
+def _set_channels(model: VisionModel, twin: VisionModel, layer: str, mask: Tensor, values: Tensor) -> None:
+    """Sets channels of a layer's output to values (c,) in every pass of the copy, behind its batch-norm and activation."""
     end = last_of(model, layer)
     site, where = model.survey.site(end), model.survey.map_of(end)
     if site.run is not None:
         raise LayerError(f"{layer} is one run of a module that runs several times: a mask is for all runs of {site.module}")
-    values = torch.zeros(len(mask)) if images is None else means_of(model, images, end).cpu()
     setter = Setter(mask, values, 1 if where.layout == "nchw" else -1, site.output)
     twin.module.get_submodule(site.module).register_forward_hook(setter)
 

@@ -13,7 +13,7 @@ from tapetum.border.subjects import border
 from tapetum.engines.batching import over_images
 from tapetum.engines.ranks import interval, resamples
 from tapetum.engines.scores import ModelScore, as_score
-from tapetum.families.subnetworks.cutting import Masks, subnetwork
+from tapetum.families.subnetworks.cutting import Masks, means, part_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import track
@@ -21,6 +21,9 @@ from tapetum.types import ImagesLike, MethodError, ModelLike, Range, Result, Tar
 from tapetum.types.checks import checked_choice, checked_range, listed
 from tapetum.types.results import WHOLE, axes
 from tapetum.types.text import table
+
+NOTHING, ROUNDING = 1e-3, 1e-6
+"""Changes of a score that are none: as a share of what the images change one by one, and of the score in single precision."""
 
 
 def unit_mask(
@@ -170,7 +173,8 @@ def mask_faithfulness(
     images: ImagesLike,
     target: TargetLike = None,
     *,
-    fill: Literal["zero", "mean"] = "mean",
+    fill: Literal["zero", "mean"] = "zero",
+    reference: ImagesLike | None = None,
     parts: Annotated[int, Range(1, 10_000)] = 39,
     seed: int = 0,
 ) -> Faithfulness:
@@ -179,11 +183,13 @@ def mask_faithfulness(
     kept = sum over images of (score of the part - score with all units of these layers removed) / (score of the whole - the
     same): 1 where the part does all that these layers do, 0 where it is worth no more than none of them; it may exceed 1, where
     units were removed that speak against the target. Its interval of 95 % resamples images; p = (1 + random parts that keep at
-    least as much) / (1 + parts). NaN, with a note, where removing everything changes nothing.
+    least as much) / (1 + parts). NaN, with a note, where removing everything changes nothing: means over the same images would
+    do so before a linear head, as what one image loses another gains.
 
     Args:
         masks: as for `subnetwork`; of channels, (c,).
-        fill: what a removed channel gives: its mean over the images, or zero.
+        fill: output of a removed channel: zero, or its mean over the reference.
+        reference: images of the means, such as pictures of other classes.
         parts: number of random sub-networks; p is at least 1 / (1 + parts).
         seed: random seed of the random parts and of the interval.
 
@@ -191,13 +197,15 @@ def mask_faithfulness(
         >>> print(tp.mask_faithfulness(model, {"blocks.6": [True] * 6 + [False] * 2}, images, 1, parts=3))
     """
     checked_range(parts, 1, 10_000, "parts")
+    checked_choice(fill, ("zero", "mean"), "fill")
+    if (fill == "mean") != (reference is not None):
+        raise MethodError('fill="mean" takes other images, reference=, of which the means are, and "zero" takes none')
     with noting() as said, border(model, images) as (network, ready):
         explained = as_score(network, ready, target).explains(len(ready))
-        pictures = ready if fill == "mean" else None
+        known = None if reference is None else means(network, masks, network.as_images(reference))
 
         def value(some: Masks | None) -> Tensor:
-            one = network if some is None else subnetwork(network, some, fill=fill, images=pictures)
-            return _scores(one, ready, explained)
+            return _scores(network if some is None else part_of(network, some, known), ready, explained)
 
         generator = torch.Generator().manual_seed(seed)
         full, part = value(None), value(masks)
@@ -228,8 +236,8 @@ def _measured(full: Tensor, part: Tensor, empty: Tensor, random: Tensor, masks: 
     every = torch.cat([torch.as_tensor(one).bool().flatten().cpu() for one in masks.values()])
     units = (int(every.sum()), len(every))
     gap = full - empty
-    if float(gap.sum().abs()) <= 1e-9 * float(full.abs().sum()):
-        note("removing all these units changes nothing: there is no share to keep")
+    if float(gap.sum().abs()) <= max(NOTHING * float(gap.abs().sum()), ROUNDING * float(full.abs().sum())):
+        note("removing all these units changes nothing in the sum over the images: there is no share to keep")
         return Faithfulness(full, part, empty, random, units)
     kept = float((part - empty).sum() / gap.sum())
     others = ((random - empty).sum(1) / gap.sum()).tolist()
