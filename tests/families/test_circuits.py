@@ -46,7 +46,7 @@ def test_edges_of_small_layers_are_not_said_to_be_confirmed() -> None:
     found, _ = _found("two_heads")
     assert all(np.isnan(edge.chance) for edge in found.edges)
     assert np.isnan(found.confirmed)
-    assert found.confirmed_text == "0 of 0 edges confirmed, 3 cannot be told (fewer than 19 other nodes reach the target)"
+    assert found.confirmed_text.startswith("of no edge it can be told whether it is confirmed: fewer than 19 other nodes")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "residual"])

@@ -15,9 +15,10 @@ export function Trust() {
     <section class="trust">
       <h2>Can it be trusted?</h2>
       <p>
-        {told.filter((edge) => edge.confirmed).length} of {told.length} edges are confirmed by taking the source away: the target changes in
-        the direction of the weight, by more than for each of 19 random nodes, and the interval over the images leaves zero out.
-        {untold > 0 && ` Of ${untold} it cannot be told: fewer than 19 other nodes reach the target.`}
+        {told.length > 0 && `${told.filter((edge) => edge.confirmed).length} of ${told.length} edges are confirmed by taking the source away: the
+        target changes in the direction of the weight, by more than for each of 19 random nodes, and the interval over the images leaves zero out. `}
+        {untold > 0 && `Of ${told.length ? untold : "no edge"} it ${told.length ? "cannot" : "can"} be told whether taking the source away confirms
+        it: fewer than 19 other nodes reach the target.`}
       </p>
       {circuit.tests.length > 0 && (
         <dl class="tests">

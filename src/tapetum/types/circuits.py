@@ -25,6 +25,9 @@ Ablation: TypeAlias = Literal["zero", "mean", "resample"]
 Measure: TypeAlias = Literal["patching", "gradient", "weights", "expanded"]
 """How the strength of an edge is measured."""
 
+RIVALS = 19
+"""Random nodes with which an edge's source is compared: an effect larger than all of theirs is one of at most 5 % by chance."""
+
 
 @saved
 @dataclass(frozen=True)
@@ -202,7 +205,9 @@ class Circuit(Result):
         """How many edges are confirmed, and of how many that cannot be told: "9 of 10 edges confirmed"."""
         told = [edge.confirmed for edge in self.edges if edge.confirmed is not None]
         rest = len(self.edges) - len(told)
-        open_ones = f", {rest} cannot be told (fewer than 19 other nodes reach the target)" if rest else ""
+        if rest and not told:
+            return f"of no edge it can be told whether it is confirmed: fewer than {RIVALS} other nodes reach the target"
+        open_ones = f", {rest} cannot be told (fewer than {RIVALS} other nodes reach the target)" if rest else ""
         return f"{sum(told)} of {len(told)} edges confirmed{open_ones}"
 
     def into(self, node: int) -> tuple[CircuitEdge, ...]:

@@ -14,9 +14,7 @@ from tapetum.engines.ranks import mean_interval
 from tapetum.families.circuits.growing import Grown, Wire
 from tapetum.families.circuits.subject import Edge, Node, Subject
 from tapetum.progress import track
-
-RANDOM = 19
-"""Random edges into each node: an edge whose effect is larger than all of theirs is one of at most 5 % by chance."""
+from tapetum.types.circuits import RIVALS
 
 DRAWS = 500
 """Draws of the images for intervals and stability."""
@@ -75,8 +73,8 @@ class Judge:
     def chance(self, receiver: Node | None) -> float:
         """Returns the largest mean effect, by magnitude, of random nodes with a path to the receiver; NaN if too few do."""
         if receiver not in self._chance:
-            nodes = random_senders(self.grown.tables[receiver], RANDOM, set(self.grown.into(receiver)), self.seed)
-            told = len(nodes) == RANDOM
+            nodes = random_senders(self.grown.tables[receiver], RIVALS, set(self.grown.into(receiver)), self.seed)
+            told = len(nodes) == RIVALS
             effects = [abs(float(self.subject.patched(one, receiver).mean())) for one in nodes] if told else [nan]
             self._chance[receiver] = max(effects)
         return self._chance[receiver]

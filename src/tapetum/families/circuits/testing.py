@@ -11,11 +11,11 @@ from tapetum.engines.circuits.groups import NodeGroup
 from tapetum.engines.shares import sign_test
 from tapetum.engines.similarity import ranks
 from tapetum.families.circuits.growing import Grown
-from tapetum.families.circuits.judging import RANDOM, random_edges, random_senders
+from tapetum.families.circuits.judging import random_edges, random_senders
 from tapetum.families.circuits.running import Running
 from tapetum.families.circuits.subject import Edge, Node, Subject
 from tapetum.progress import stage, track
-from tapetum.types.circuits import CircuitCurve, CircuitTest
+from tapetum.types.circuits import RIVALS, CircuitCurve, CircuitTest
 
 LEVEL = 0.05
 SAME = 0.01
@@ -165,9 +165,9 @@ def _minimality(subject: Subject, running: Running, grown: Grown, seed: int) -> 
         float((running.score([one for one in edges if one != edge], receivers) - whole).abs().mean())
         for edge in track(edges, len(edges), "edges taken away")
     ]
-    added = [float((running.score([*edges, one]) - whole).abs().mean()) for one in random_edges(grown, RANDOM, seed)]
+    added = [float((running.score([*edges, one]) - whole).abs().mean()) for one in random_edges(grown, RIVALS, seed)]
     needed = sum(change > max(added, default=0.0) for change in changes)
-    told = len(added) >= RANDOM
+    told = len(added) >= RIVALS
     worst = max((1 + sum(one >= change for one in added)) / (1 + len(added)) for change in changes) if changes else 1.0
     words = f"{needed} of {len(edges)} edges change the score more than each of {len(added)} random ones"
     return CircuitTest("minimality", worst, (needed == len(edges)) if told or needed < len(edges) else None, words)
