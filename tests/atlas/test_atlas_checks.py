@@ -90,6 +90,18 @@ def test_without_check_nothing_is_said(place: Path) -> None:
     assert "check" not in data(done, "units/2-000.js")[0]
 
 
+def test_checked_pictures_are_not_rendered_again_without_the_check(
+    place: Path, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise AssertionError("rendered again")
+
+    monkeypatch.setattr("tapetum.atlas.units.paint", forbidden)
+    before = data(built, "units/2-000.js")
+    for check in (False, True):
+        assert data(build(two_paths(), place / "data", place / "atlas", **SETTINGS, check=check), "units/2-000.js") == before
+
+
 def test_damaged_checks_are_refused_in_a_line(place: Path, built: Built) -> None:
     manifest = place / "atlas" / "manifest.json"
     text = manifest.read_text()

@@ -37,8 +37,6 @@ PRESET = "clear"
 often enough to be recognised, and after 128 steps only its contrast still grows."""
 
 SCHEMA = 1
-CHECKS = 1
-"""Version of the comparison with photographs: another one compares the pictures of an earlier build again."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +99,9 @@ def render_units(
     job = units_job(model, layer, channels, signs, size=size, n_steps=n_steps, preset=preset, seed=seed)
     rows = _channels(model, layer, channels)
     facts = {"schema": SCHEMA, "layer": layer, "signs": list(signs), "channels": rows, "tile": tile, **job.facts()}
-    if photographs is not None:
-        facts["checks"] = CHECKS
     key = Key(facts)
     earlier = read_units(place, layer)
-    if resume and earlier is not None and earlier.key == key.hash:
+    if resume and earlier is not None and earlier.key == key.hash and (photographs is None or earlier.checks is not None):
         return earlier
     kept = Kept(place / f".parts-{stem}", key, resume=resume)
     painted = paint(job, kept, workers=workers)
