@@ -94,7 +94,8 @@ def build(
         run: runner for the shards of the scan; None: threads.
         resume: go on where an earlier run stopped; else everything is made again.
         limit: number of pictures to use, from the start; None: all.
-        check: tell of each rendered picture whether photographs drive its unit through the same channels.
+        check: tell of each rendered picture whether photographs drive its unit through the same channels; it takes about a
+            seventh of the time of rendering, which `minutes` does not count.
     """
     network, stream, folder = as_model(model), as_source(source), Path(out)
     names = chosen_layers(network, layers)
