@@ -31,6 +31,8 @@ function read(): Snapshot[] {
 }
 
 const snapshots = store<Snapshot[]>(read());
+/** What was there before this page: what a reload asks again keeps its place, in whatever order it comes back. */
+const earlier = new Set(snapshots.get().map((one) => one.key));
 
 function write(next: Snapshot[]): void {
   snapshots.set(next.slice(0, MOST));
@@ -57,9 +59,12 @@ finished.push((title, ask, result) => {
   ]
     .filter(Boolean)
     .join(" · ");
-  void thumbnail(result).then((picture) =>
-    write([{ key, title, note, hash, thumbnail: picture }, ...snapshots.get().filter((one) => one.key !== key)]),
-  );
+  void thumbnail(result).then((picture) => {
+    const made = { key, title, note, hash, thumbnail: picture };
+    const all = snapshots.get();
+    const again = all.some((one) => one.key === key) && earlier.delete(key);
+    write(again ? all.map((one) => (one.key === key ? made : one)) : [made, ...all.filter((one) => one.key !== key)]);
+  });
 });
 
 /** Goes back to a snapshot; pins stay. */
