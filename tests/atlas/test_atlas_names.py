@@ -7,10 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from colored import color_folders
 from small import network, picture_folder
 from torch import Tensor, nn
 from watching import watched
@@ -38,12 +37,8 @@ class Reds(nn.Module):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    place, drawn = tmp_path_factory.mktemp("named"), np.random.default_rng(0)
-    for label, color in COLORS.items():
-        (place / "data" / label).mkdir(parents=True)
-        for i in range(30):
-            pixels = np.clip(np.array(color) + drawn.normal(0, 20, (8, 8, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(place / "data" / label / f"{i}.png")
+    place = tmp_path_factory.mktemp("named")
+    color_folders(place / "data", COLORS, each=30, spread=20)
     model = tp.wrap(Reds().eval(), size=8, mean=(0.0,) * 3, std=(1.0,) * 3, outputs="numbers")
     return build(model, place / "data", place / "atlas", layers=["units"], render=None, maps=None, workers=1)
 

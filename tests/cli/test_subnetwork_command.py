@@ -26,7 +26,7 @@ def test_units_are_chosen_on_half_of_the_pictures_and_measured_on_the_others(tap
     files = [f"photos/{i}.png" for i in range(4)]
     masks = tp.unit_mask(tp.unit_scores("net.py:build", files[::2], "dog", "features.1.2"), 0.25)
     expected = tp.mask_faithfulness("net.py:build", masks, files[1::2], "dog", parts=3)
-    found = tp.open(place / "out" / "faithfulness")
+    found = tp.open(place / "out" / "subnetwork")
     assert str(found) == str(expected)
     assert f"features.1.2: {expected}\nunits chosen on 2 images, measured on the 2 others" in answer.out
     report = json.loads((place / "out" / "report.json").read_text())

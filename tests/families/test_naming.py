@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from colored import color_folders
 from PIL import Image
 from torch import Tensor, nn
 
@@ -39,13 +40,7 @@ class Colors(nn.Module):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place, drawn = tmp_path_factory.mktemp("colors"), np.random.default_rng(0)
-    for label, color in COLORS.items():
-        (place / label).mkdir()
-        for i in range(EACH):
-            pixels = np.clip(np.array(color) + drawn.normal(0, 12, (8, 8, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(place / label / f"{i}.png")
-    return place
+    return color_folders(tmp_path_factory.mktemp("colors"), COLORS, EACH)
 
 
 @pytest.fixture(scope="module")

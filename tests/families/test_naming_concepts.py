@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from colored import color_folders
 from torch import Tensor, nn
 
 import tapetum as tp
@@ -42,13 +41,7 @@ def build() -> Mixed:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place, drawn = tmp_path_factory.mktemp("mixed"), np.random.default_rng(0)
-    for label, color in COLORS.items():
-        (place / label).mkdir()
-        for i in range(EACH):
-            pixels = np.clip(np.array(color) + drawn.normal(0, 12, (8, 8, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(place / label / f"{i}.png")
-    return place
+    return color_folders(tmp_path_factory.mktemp("mixed"), COLORS, EACH)
 
 
 @pytest.fixture(scope="module")

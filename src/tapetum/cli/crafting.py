@@ -8,17 +8,16 @@ from typing import Any
 
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
+from tapetum.cli.outputs import say_result, write_result
 from tapetum.cli.plans import pass_seconds
-from tapetum.cli.terminal import bar, duration, remark, say, say_file
+from tapetum.cli.terminal import bar, duration, remark
 from tapetum.data.streams import as_source
 from tapetum.families.concept_tests.craft import ASKED, craft
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
-from tapetum.reports.provenance import of_model, write_figure
-from tapetum.store import save
+from tapetum.reports.provenance import of_model
 from tapetum.types import Craft
 
 
@@ -34,16 +33,9 @@ def take_apart(
     parameters = {**keywords, "data": data, "target": target, "layer": found.layer}
     facts = {**of_model(network), "method": "craft", "parameters": parameters, "started": started}
     with complete(folder) as work:
-        write_figure(work / "craft.png", show(found), facts)
-        save(found, work / "craft")
-        pictures = [{"files": [], "picture": "craft.png", "result": "craft"}]
+        pictures = write_result(work, "craft", found, facts)
         write_json(work / "report.json", {**facts, **nan_as_null(_numbers(found)), "images": pictures})
-    if as_json:
-        say_file(folder / "report.json")
-    else:
-        say(f"{found}\n{out / 'craft.png'}")
-    for sentence in found.notes:
-        remark(sentence)
+    say_result(found, f"{found}\n{out / 'craft.png'}", folder / "report.json", as_json=as_json)
     return 0
 
 

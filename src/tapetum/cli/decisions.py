@@ -10,16 +10,16 @@ from tapetum import store
 from tapetum.cli.batches import listed_refusals, opened, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
+from tapetum.cli.outputs import write_result
 from tapetum.cli.plans import pass_seconds
 from tapetum.cli.terminal import bar, duration, remark, say, say_file
 from tapetum.data.streams import as_source
 from tapetum.families.concept_tests.prototypes import Prototypes, prototypes
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
-from tapetum.reports.provenance import of_model, write_figure
+from tapetum.reports.provenance import of_model
 from tapetum.types import Decisions, MethodError
 
 LEARNED, JUDGED = "prototypes", "decisions"
@@ -50,7 +50,10 @@ def judge_files(
     facts = {**of_model(network), "method": "prototypes", "parameters": parameters, "started": started}
     content = {**_numbers(usual, judged), "refused": listed_refusals(refused)}
     with complete(folder) as work:
-        _write(work, {LEARNED: usual, **({JUDGED: judged} if judged else {})}, files, facts, content)
+        pictures = write_result(work, LEARNED, usual, facts)
+        if judged is not None:
+            pictures += write_result(work, JUDGED, judged, facts, files)
+        write_json(work / "report.json", {**facts, **nan_as_null(content), "images": pictures})
     if as_json:
         say_file(folder / "report.json")
     else:
@@ -91,20 +94,6 @@ def _plan(network: VisionModel, data: str, files: Sequence[str], usual: Prototyp
     then = f"; then {len(files)} are judged" if files else ""
     seconds = (learned + len(files)) * PASSES[way] * pass_seconds(network)
     return f"{first}{then}; about {duration(seconds)}"
-
-
-def _write(
-    work: Path,
-    found: Mapping[str, Prototypes | Decisions],
-    files: Sequence[str],
-    facts: dict[str, Any],
-    content: dict[str, Any],
-) -> None:
-    for name, result in found.items():
-        write_figure(work / f"{name}.png", show(result), facts)
-        store.save(result, work / name)
-    pictures = [{"files": list(files) if name == JUDGED else [], "picture": f"{name}.png", "result": name} for name in found]
-    write_json(work / "report.json", {**facts, **nan_as_null(content), "images": pictures})
 
 
 def _numbers(usual: Prototypes, judged: Decisions | None) -> dict[str, Any]:

@@ -11,16 +11,16 @@ from torch import Tensor
 from tapetum.cli.batches import listed_refusals, opened, readable_files, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
+from tapetum.cli.outputs import say_result, write_result
 from tapetum.cli.plans import pass_seconds
-from tapetum.cli.terminal import bar, duration, remark, say, say_file
+from tapetum.cli.terminal import bar, duration, remark
 from tapetum.families.subnetworks.masks import Faithfulness, mask_faithfulness, unit_mask
 from tapetum.families.subnetworks.scores import unit_scores
-from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.machine import nan_as_null, write_json
-from tapetum.reports.provenance import of_model, write_figure
+from tapetum.reports.provenance import of_model
 from tapetum.store import save
 
 
@@ -55,20 +55,12 @@ def keep_units(
     facts = {**of_model(network), "method": "mask_faithfulness", "parameters": parameters, "started": started}
     content = {**_numbers(found, masks), "chosen_on": chosen, "measured_on": measured}
     with complete(folder) as work:
-        write_figure(work / "subnetwork.png", show(found), facts)
-        save(found, work / "faithfulness")
+        pictures = [*write_result(work, "subnetwork", found, facts, measured), {"files": chosen, "result": "masks"}]
         save(masks, work / "masks")
-        pictures = [
-            {"files": measured, "picture": "subnetwork.png", "result": "faithfulness"}, {"files": chosen, "result": "masks"}
-        ]  # fmt: skip
         skipped = listed_refusals(refused)
         write_json(work / "report.json", {**facts, **nan_as_null(content), "images": pictures, "refused": skipped})
-    if as_json:
-        say_file(folder / "report.json")
-    else:
-        say(f"{', '.join(masks)}: {found}\n{words}\n{out / 'subnetwork.png'}")
-    for sentence in found.notes:
-        remark(sentence)
+    said = f"{', '.join(masks)}: {found}\n{words}\n{out / 'subnetwork.png'}"
+    say_result(found, said, folder / "report.json", as_json=as_json)
     return status(["done"], refused)
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapetum.families.circuits.planted_training import (
     CLASSES,
-    DECAY,
     FACTORS,
     PlantedEdge,
     answers_to,
-    drawn,
+    exchanged,
     first_sure,
+    optimised,
 )
 
 HEADS, EACH = 6, 4
 """Heads of the first attention, and numbers of each head."""
 
 PATCH, TOKENS = 4, 36
-STEPS, BATCH, RATE = 300, 32, 5e-3
+STEPS, RATE = 300, 5e-3
 SHARP = 4.0
 """Weight of each class's head in its logit, which is fixed, so that a class is made in its own head."""
 
@@ -81,22 +83,12 @@ def _trained(generator: torch.Generator) -> tuple[nn.Module, list[int]]:
         network.answer.bias.fill_(-SHARP / 2)
     network.answer.requires_grad_(False)
     places = torch.randperm(HEADS, generator=generator)[:FACTORS]
-    optimizer = torch.optim.AdamW([one for one in network.parameters() if one.requires_grad], lr=RATE, weight_decay=DECAY)
-    with torch.enable_grad():
-        for _ in range(STEPS):
-            _step(network, optimizer, places, generator)
-    return network.requires_grad_(True), places.tolist()
+    return optimised(network, partial(_loss, network, places), STEPS, RATE, generator), places.tolist()
 
 
-def _step(network: _TaughtHeads, optimizer: torch.optim.Optimizer, places: Tensor, generator: torch.Generator) -> None:
-    present = torch.rand(BATCH, FACTORS, generator=generator) < 0.5
-    tokens = network.tokens(drawn(present, generator))
+def _loss(network: _TaughtHeads, places: Tensor, images: Tensor, present: Tensor) -> Tensor:
+    tokens = network.tokens(images)
     heads = network.first(tokens)
-    own = torch.zeros(HEADS, dtype=torch.bool)
-    own[places] = True
-    exchanged = torch.where(own[:, None, None], heads, heads.roll(1, 0))
     known = F.binary_cross_entropy_with_logits(6 * heads[:, places, :, 0].mean(2) - 3, present.float())
-    loss = known + F.binary_cross_entropy_with_logits(network.classes(tokens.roll(1, 0), exchanged), answers_to(present))
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    logits = network.classes(tokens.roll(1, 0), exchanged(heads, places))
+    return known + F.binary_cross_entropy_with_logits(logits, answers_to(present))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,11 @@ def taught(generator: torch.Generator) -> tuple[nn.Module, list[PlantedEdge], Te
     return network, edges, images, others
 
 
+N = TypeVar("N", bound=nn.Module)
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""Loss () of pictures (n, 3, SIDE, SIDE) in which factors are `present` (n, FACTORS)."""
+
 Training: TypeAlias = Callable[[torch.Generator], tuple[nn.Module, list[int]]]
 """Trains a network once; returns it and the places of the factors."""
 
@@ -85,11 +91,26 @@ def _trained(generator: torch.Generator) -> tuple[_Taught, list[int]]:
         network.answer.bias.fill_(-SHARP / 2)
     network.answer.requires_grad_(False)
     places = torch.randperm(HIDDEN, generator=generator)[:FACTORS]
-    optimizer = torch.optim.AdamW([one for one in network.parameters() if one.requires_grad], lr=RATE, weight_decay=DECAY)
+    return optimised(network, partial(_loss, network, places), STEPS, RATE, generator), places.tolist()
+
+
+def optimised(network: N, loss: Loss, steps: int, rate: float, generator: torch.Generator) -> N:
+    """Trains the weights that ask for a gradient, on a new batch of pictures at each step; returns the network."""
+    optimizer = torch.optim.AdamW([one for one in network.parameters() if one.requires_grad], lr=rate, weight_decay=DECAY)
     with torch.enable_grad():
-        for _ in range(STEPS):
-            _step(network, optimizer, places, generator)
-    return network.requires_grad_(True), places.tolist()
+        for _ in range(steps):
+            present = torch.rand(BATCH, FACTORS, generator=generator) < 0.5
+            optimizer.zero_grad()
+            loss(drawn(present, generator), present).backward()
+            optimizer.step()
+    return network.requires_grad_(True)
+
+
+def exchanged(values: Tensor, places: Tensor) -> Tensor:
+    """Returns values (n, units, ...) in which all units but those at `places` have the values of another picture."""
+    own = torch.zeros(values.shape[1], dtype=torch.bool)
+    own[places] = True
+    return torch.where(own.view(-1, *(1,) * (values.ndim - 2)), values, values.roll(1, 0))
 
 
 def _begun(weight: Tensor, places: list[int]) -> None:
@@ -102,17 +123,10 @@ def _begun(weight: Tensor, places: list[int]) -> None:
         weight[place, color] = 2 / 9
 
 
-def _step(network: _Taught, optimizer: torch.optim.Optimizer, places: Tensor, generator: torch.Generator) -> None:
-    present = torch.rand(BATCH, FACTORS, generator=generator) < 0.5
-    hidden = network.factors(drawn(present, generator))
-    own = torch.zeros(HIDDEN, dtype=torch.bool)
-    own[places] = True
-    exchanged = torch.where(own[:, None, None], hidden, hidden.roll(1, 0))
+def _loss(network: _Taught, places: Tensor, images: Tensor, present: Tensor) -> Tensor:
+    hidden = network.factors(images)
     known = F.binary_cross_entropy_with_logits(3 * hidden[:, places].amax((2, 3)), present.float())
-    loss = known + F.binary_cross_entropy_with_logits(network.classes(exchanged), answers_to(present))
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+    return known + F.binary_cross_entropy_with_logits(network.classes(exchanged(hidden, places)), answers_to(present))
 
 
 def answers_to(present: Tensor) -> Tensor:
