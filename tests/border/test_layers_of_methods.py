@@ -81,7 +81,7 @@ def test_a_network_without_maps_refuses_the_best_layer_as_well() -> None:
         tp.grad_cam(shared("linear"), pictures(1), layer="best")
 
 
-def test_what_was_tried_is_saved(tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_tried_is_saved(tmp_path: Path) -> None:
     result = tp.grad_cam(shared("residual"), pictures(1), 1, layer="best")
     assert dict(tp.open(tp.save(result, tmp_path / "saved")).tried) == dict(result.tried)
 

@@ -9,7 +9,7 @@ from torch import nn
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum.families.circuits.planted import MAKERS
+from tapetum.families.circuits.planted_by_hand import MAKERS
 from tapetum.types import Circuit, CircuitTruth, LayerError, MethodError
 
 KINDS = tuple(MAKERS)
